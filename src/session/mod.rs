@@ -1,0 +1,557 @@
+//! One connection: its phases, and what each event and each instant does.
+
+mod event;
+mod inbound;
+mod link;
+mod outbound;
+mod status;
+mod suspicion;
+mod waiting;
+
+pub use event::{Action, CloseReason, EndReason, Event, GiveUpReason, HeartbeatId};
+pub use status::{Phase, Status};
+
+use crate::chance::{Draw, draw, up_to};
+use crate::config::{Config, ConfigError, Limits, Role};
+use crate::time::{Span, Timestamp};
+use link::Link;
+use outbound::beat_gap;
+use status::Rtt;
+use waiting::{Floor, Waiting};
+
+/// The state machine of one connection, seen from either end.
+///
+/// Three verbs: [`handle`](Self::handle) what happened, [`poll`](Self::poll)
+/// what to do until it says `None`, and sleep until the
+/// [`deadline`](Self::deadline). It does no I/O and reads no clock; see the
+/// [crate's page](crate) for a loop around it.
+///
+/// Three duties of the driver:
+/// - Report each event when it happened, and what an [`Action`] asks for when
+///   it is done.
+/// - **Read until nothing is left before each poll.** Verdicts are taken in
+///   `poll` alone, and bytes that were there but not yet reported cannot
+///   withdraw one.
+/// - Wake at the deadline. Late wakes are forgiven (see
+///   [`with_stall_tolerance`](crate::ConfigBuilder::with_stall_tolerance)),
+///   but only once a silence.
+///
+/// `now` going backwards is treated as no time passing. An event that means
+/// nothing in the current phase is ignored; nothing panics.
+///
+/// ```
+/// use core::time::Duration;
+/// use nabiz::{Action, CloseReason, Config, Event, Session, Timestamp};
+///
+/// let at = |secs| Timestamp::from_epoch(Duration::from_secs(secs)).unwrap();
+/// let config = Config::client()
+///     .with_interval(Duration::from_secs(5))
+///     .with_silence_timeout(Duration::from_secs(12))
+///     .with_spread_first_beat(false)
+///     .build()?;
+/// let mut session = Session::new(config, 42, at(0));
+///
+/// assert_eq!(session.poll(at(0)), Some(Action::Connect { attempt: 0 }));
+/// session.handle(Event::Connected, at(1));
+/// assert_eq!(session.poll(at(1)), None);
+///
+/// // The heartbeat: 4.5 to 5 s after the last thing we sent.
+/// let due = session.deadline().unwrap();
+/// assert!(matches!(session.poll(due), Some(Action::SendHeartbeat { .. })));
+/// session.handle(Event::HeartbeatSent, due);
+///
+/// // The peer is last heard at 4 s, and we keep beating.
+/// session.handle(Event::Received, at(4));
+/// let verdict = loop {
+///     let due = session.deadline().unwrap();
+///     match session.poll(due) {
+///         Some(Action::Close(reason)) => break (reason, due),
+///         Some(Action::SendHeartbeat { .. }) => session.handle(Event::HeartbeatSent, due),
+///         other => panic!("{other:?}"),
+///     }
+/// };
+/// assert_eq!(verdict, (CloseReason::PeerSilent, at(16)));
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Session {
+    config: Config,
+    seed: u64,
+    /// The latest instant seen.
+    now: Timestamp,
+    /// A lower bound of the deadline, which keeps a call per packet down to a
+    /// compare and a few stores.
+    bound: Option<Timestamp>,
+    /// When the limits were last changed: what they put into the past falls
+    /// due then.
+    settled: Timestamp,
+    state: State,
+    floor: Option<Floor>,
+    rtt: Option<Rtt>,
+    /// The number of the current attempt, and the last step of its series.
+    attempt: u32,
+    step: Option<Span>,
+    /// Dials so far.
+    dials: u32,
+    /// Heartbeats asked for so far; the number of the last one.
+    beats: u32,
+    stalls: u16,
+    last_end: Option<EndReason>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// `since` is when the dial began, or its time began again; none while
+    /// the first dial is owed.
+    Connecting {
+        since: Option<Timestamp>,
+        forgiven: bool,
+    },
+    Open(Link),
+    Closing(Closing),
+    Waiting(Waiting),
+    Done {
+        owed: Option<GiveUpReason>,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    reason: CloseReason,
+    /// Since when the link was up; none for an abandoned dial.
+    connected: Option<Timestamp>,
+    /// When `Close` was emitted; none while it is owed.
+    since: Option<Timestamp>,
+    stable: bool,
+    then: Then,
+}
+
+/// What follows the end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Return,
+    GiveUp,
+    Done,
+}
+
+impl Session {
+    /// A new connection. A client's first [`poll`](Self::poll) says
+    /// [`Connect`](Action::Connect); a server's session is open already.
+    ///
+    /// `seed` decides all chance. Take it from an entropy source: clients with
+    /// equal seeds beat and return in lockstep, which is what jitter is there
+    /// to prevent. For a replay, give the same one again.
+    #[must_use]
+    pub fn new(config: Config, seed: u64, now: Timestamp) -> Self {
+        let state = match config.role {
+            Role::Client => State::Connecting {
+                since: None,
+                forgiven: false,
+            },
+            Role::Server => State::Open(Link::new(beat_gap(&config, seed, 0, 1, true), now)),
+        };
+        let mut session = Self {
+            config,
+            seed,
+            now,
+            bound: None,
+            settled: now,
+            state,
+            floor: None,
+            rtt: None,
+            attempt: 0,
+            step: None,
+            dials: 0,
+            beats: 0,
+            stalls: 0,
+            last_end: None,
+        };
+        session.bound = session.deadline();
+        session
+    }
+
+    /// Takes in what happened.
+    #[inline]
+    pub fn handle(&mut self, event: Event, now: Timestamp) {
+        let now = self.advance(now);
+        if self.is_early(now) {
+            // Both only move deadlines later, so the bound still holds.
+            match (event, &mut self.state) {
+                (Event::Received, State::Open(link)) => return link.received(&self.config, now),
+                (Event::Sent, State::Open(link)) => return link.sent(now),
+                _ => {}
+            }
+        }
+        self.handle_in_full(event, now);
+    }
+
+    /// What to do at `now`; call until `None`. Calls too many change nothing.
+    #[inline]
+    pub fn poll(&mut self, now: Timestamp) -> Option<Action> {
+        let now = self.advance(now);
+        if self.is_early(now) {
+            return None;
+        }
+        self.poll_in_full(now)
+    }
+
+    /// When to poll again, unless something happens first. None: never.
+    ///
+    /// It lies in the past while an action is due that was not polled for.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Connecting { since: None, .. } | State::Done { owed: Some(_) } => Some(self.now),
+            State::Connecting {
+                since: Some(since), ..
+            } => since.after(self.config.connect_timeout?),
+            State::Open(link) => {
+                let verdict = link.verdict(&self.config, self.retire(link));
+                let due =
+                    outbound::earliest(verdict.map(|(at, _)| at), link.send_due(&self.config));
+                due.map(|due| due.max(self.settled))
+            }
+            State::Closing(closing) => match closing.since {
+                None => Some(self.now),
+                Some(since) => since.after(self.config.close_grace),
+            },
+            State::Waiting(waiting) => waiting.deadline(self.now),
+            State::Done { owed: None } => None,
+        }
+    }
+
+    /// Changes what protocols settle after connecting: STOMP, AMQP Tune, the
+    /// Server Keep Alive of MQTT 5, gRPC's `too_many_pings`.
+    ///
+    /// Valid until changed again, for later links too. The clocks run on, and
+    /// a limit that is thereby past falls due at `now`.
+    ///
+    /// # Errors
+    /// As [`ConfigBuilder::build`](crate::ConfigBuilder::build); then nothing
+    /// is changed.
+    pub fn set_limits(&mut self, limits: Limits, now: Timestamp) -> Result<(), ConfigError> {
+        let config = self.config.with_limits(limits)?;
+        let now = self.advance(now);
+        self.judge(now);
+        self.config = config;
+        self.settled = now;
+        if let State::Open(link) = &mut self.state {
+            let number = self.beats.wrapping_add(1);
+            link.gap = beat_gap(&self.config, self.seed, self.dials, number, !link.beaten);
+        }
+        self.bound = self.deadline();
+        Ok(())
+    }
+
+    /// The configuration, with the limits in force.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Time never goes backwards.
+    #[inline]
+    fn advance(&mut self, now: Timestamp) -> Timestamp {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    #[inline]
+    fn is_early(&self, now: Timestamp) -> bool {
+        self.bound.is_none_or(|bound| now < bound)
+    }
+
+    #[inline(never)]
+    fn handle_in_full(&mut self, event: Event, now: Timestamp) {
+        self.judge(now);
+        self.apply(event, now);
+        self.bound = self.deadline();
+    }
+
+    #[inline(never)]
+    fn poll_in_full(&mut self, now: Timestamp) -> Option<Action> {
+        self.judge(now);
+        let action = self.act(now);
+        self.bound = self.deadline();
+        action
+    }
+
+    /// Judges whether this call is a stall: late by more than the tolerance.
+    fn judge(&mut self, now: Timestamp) {
+        let late = self
+            .deadline()
+            .and_then(|due| due.after(self.config.tolerance()))
+            .is_some_and(|tolerated| tolerated < now);
+        let forgiven = match &self.state {
+            State::Connecting { forgiven, .. } => *forgiven,
+            State::Open(link) => link.suspect,
+            _ => true,
+        };
+        if late && !forgiven {
+            self.forgive(now);
+        }
+    }
+
+    fn forgive(&mut self, now: Timestamp) {
+        match &mut self.state {
+            State::Connecting {
+                since: Some(since),
+                forgiven,
+            } => {
+                *since = now;
+                *forgiven = true;
+            }
+            State::Open(link) => link.forgive(now),
+            _ => return,
+        }
+        self.stalls = self.stalls.saturating_add(1);
+    }
+
+    fn apply(&mut self, event: Event, now: Timestamp) {
+        match event {
+            Event::Received | Event::HeartbeatReceived | Event::AnswerReceived { .. } => {
+                self.heard(event, now);
+            }
+            Event::Sent => {
+                if let State::Open(link) = &mut self.state {
+                    link.sent(now);
+                }
+            }
+            Event::HeartbeatSent => {
+                if let State::Open(link) = &mut self.state {
+                    let number = self.beats.wrapping_add(1);
+                    let gap = beat_gap(&self.config, self.seed, self.dials, number, false);
+                    link.beat_sent(gap, now);
+                }
+            }
+            Event::Connected => {
+                if let State::Connecting { since: Some(_), .. } = self.state {
+                    let number = self.beats.wrapping_add(1);
+                    let gap = beat_gap(&self.config, self.seed, self.dials, number, true);
+                    self.state = State::Open(Link::new(gap, now));
+                    self.floor = None;
+                    self.rtt = None;
+                }
+            }
+            Event::ConnectFailed | Event::Disconnected => self.gone(event, now),
+            Event::RetryAfter(span) => self.retry_after(span, now),
+            Event::Resumed => match &mut self.state {
+                State::Waiting(waiting) => waiting.hurry(),
+                _ => self.forgive(now),
+            },
+            Event::Rejected => self.finish(CloseReason::Rejected, Then::GiveUp),
+            Event::Shutdown => self.finish(CloseReason::Shutdown, Then::Done),
+            Event::Drain => {
+                if let State::Open(_) = self.state {
+                    self.close(CloseReason::Draining, Then::Return);
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self, event: Event, now: Timestamp) {
+        let State::Open(link) = &mut self.state else {
+            return;
+        };
+        match event {
+            Event::HeartbeatReceived => {
+                let allowed = link.take_token(&self.config, now);
+                link.evidence_of_life(now);
+                if !allowed {
+                    self.close(CloseReason::Flooded, Then::Return);
+                }
+            }
+            Event::AnswerReceived { id } => {
+                if let Some(sample) = link.answered(id, self.beats, now) {
+                    self.rtt = Some(Rtt::smoothed(self.rtt, sample));
+                }
+            }
+            _ => link.received(&self.config, now),
+        }
+    }
+
+    /// The transport is gone, or never came to be.
+    fn gone(&mut self, event: Event, now: Timestamp) {
+        match self.state {
+            State::Connecting { since: Some(_), .. } => {
+                self.end(EndReason::ConnectFailed, false, Then::Return);
+            }
+            State::Open(link) if event == Event::Disconnected => {
+                let stable = self.was_stable(link.connected, now);
+                self.end(EndReason::Disconnected, stable, Then::Return);
+            }
+            State::Closing(closing) => self.closed(closing, now),
+            _ => {}
+        }
+    }
+
+    /// The user, or the peer's refusal, ends it for good.
+    fn finish(&mut self, reason: CloseReason, then: Then) {
+        match &mut self.state {
+            State::Connecting { since: None, .. } | State::Waiting(_) => self.rest(then),
+            State::Connecting { .. } | State::Open(_) => self.close(reason, then),
+            State::Closing(closing) if closing.then != Then::Done => closing.then = then,
+            State::Closing(_) => {}
+            State::Done { owed } => {
+                if then == Then::Done {
+                    *owed = None;
+                }
+            }
+        }
+    }
+
+    /// Owes a `Close`; the next poll emits it.
+    fn close(&mut self, reason: CloseReason, then: Then) {
+        let connected = match &self.state {
+            State::Open(link) => Some(link.connected),
+            _ => None,
+        };
+        self.state = State::Closing(Closing {
+            reason,
+            connected,
+            since: None,
+            stable: false,
+            then,
+        });
+    }
+
+    /// A close has run its course: the link has ended.
+    fn closed(&mut self, closing: Closing, now: Timestamp) {
+        let (why, stable) = match (closing.since, closing.connected) {
+            (Some(_), _) => (EndReason::Closed(closing.reason), closing.stable),
+            // Gone before it was asked to close.
+            (None, Some(connected)) => (EndReason::Disconnected, self.was_stable(connected, now)),
+            (None, None) => (EndReason::ConnectFailed, false),
+        };
+        self.end(why, stable, closing.then);
+    }
+
+    fn was_stable(&self, connected: Timestamp, until: Timestamp) -> bool {
+        until.since(connected) >= self.config.stable_after
+    }
+
+    fn end(&mut self, why: EndReason, stable: bool, then: Then) {
+        self.last_end = Some(why);
+        if stable {
+            self.attempt = 0;
+            self.step = None;
+        }
+        self.rest(then);
+    }
+
+    /// No transport is left.
+    fn rest(&mut self, then: Then) {
+        let is_client = self.config.role == Role::Client;
+        self.state = match (then, self.config.backoff) {
+            (Then::Return, Some(backoff)) if is_client => {
+                match backoff.next(&mut self.attempt, &mut self.step, self.seed, self.dials) {
+                    Some(delay) => State::Waiting(Waiting::new(delay)),
+                    None => State::Done {
+                        owed: Some(GiveUpReason::AttemptsExhausted),
+                    },
+                }
+            }
+            (Then::GiveUp, _) if is_client => State::Done {
+                owed: Some(GiveUpReason::Rejected),
+            },
+            _ => State::Done { owed: None },
+        };
+    }
+
+    fn act(&mut self, now: Timestamp) -> Option<Action> {
+        match &mut self.state {
+            State::Connecting { since: None, .. } => Some(self.dial(now)),
+            State::Connecting {
+                since: Some(since), ..
+            } => {
+                let limit = since.after(self.config.connect_timeout?)?;
+                (limit <= now).then(|| {
+                    self.close(CloseReason::ConnectTimeout, Then::Return);
+                    self.emit_close(CloseReason::ConnectTimeout, None, now)
+                })
+            }
+            State::Open(_) => self.act_open(now),
+            State::Closing(closing) => {
+                let closing = *closing;
+                let Some(since) = closing.since else {
+                    return Some(self.emit_close(closing.reason, Some(now), now));
+                };
+                (since.after(self.config.close_grace)? <= now).then(|| {
+                    self.closed(closing, now);
+                    Action::Abort
+                })
+            }
+            State::Waiting(_) => self.act_waiting(now),
+            State::Done { owed } => owed.take().map(Action::GiveUp),
+        }
+    }
+
+    fn act_open(&mut self, now: Timestamp) -> Option<Action> {
+        let State::Open(link) = &self.state else {
+            return None;
+        };
+        if let Some((at, reason)) = link.verdict(&self.config, self.retire(link)) {
+            if at <= now {
+                // A mute peer was not stable because we waited for it.
+                let until = if reason.is_liveness() {
+                    link.evidence
+                } else {
+                    now
+                };
+                self.close(reason, Then::Return);
+                return Some(self.emit_close(reason, Some(until), now));
+            }
+        }
+        let State::Open(link) = &mut self.state else {
+            return None;
+        };
+        if link.send_due(&self.config)? > now {
+            return None;
+        }
+        link.beat_asked(&self.config, now);
+        self.beats = self.beats.wrapping_add(1);
+        Some(Action::SendHeartbeat {
+            id: HeartbeatId(self.beats),
+        })
+    }
+
+    /// Emits the `Close` that is owed; the link counts as alive up to `until`.
+    fn emit_close(
+        &mut self,
+        reason: CloseReason,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Action {
+        let stable_after = self.config.stable_after;
+        if let State::Closing(closing) = &mut self.state {
+            closing.since = Some(now);
+            closing.stable = match (closing.connected, until) {
+                (Some(connected), Some(until)) => until.since(connected) >= stable_after,
+                _ => false,
+            };
+        }
+        Action::Close(reason)
+    }
+
+    fn dial(&mut self, now: Timestamp) -> Action {
+        self.dials = self.dials.wrapping_add(1);
+        self.state = State::Connecting {
+            since: Some(now),
+            forgiven: false,
+        };
+        Action::Connect {
+            attempt: self.attempt,
+        }
+    }
+
+    /// When the link is too old.
+    fn retire(&self, link: &Link) -> Option<Timestamp> {
+        let age = self.config.max_age?;
+        let most = age.times(self.config.max_age_jitter.ratio());
+        let cut = up_to(most, draw(self.seed, self.dials, Draw::MaxAge));
+        link.connected.after(age.saturating_sub(cut))
+    }
+}
+
+#[cfg(test)]
+mod tests;
