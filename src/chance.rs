@@ -35,7 +35,8 @@ pub(crate) const fn draw(seed: u64, link: u32, draw: Draw) -> u64 {
 }
 
 /// A point of `[0, most]`, uniform.
-#[allow(clippy::cast_possible_truncation)] // the upper half of a 128-bit product is 64 bits
+// The product of two 64-bit numbers and its upper half.
+#[allow(clippy::cast_possible_truncation, clippy::arithmetic_side_effects)]
 pub(crate) const fn up_to(most: Span, chance: u64) -> Span {
     let points = most.nanos() as u128 + 1;
     Span::from_nanos(((chance as u128 * points) >> 64) as u64)

@@ -7,6 +7,8 @@ extern crate std;
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(feature = "std")]
+mod adapters;
 mod backoff;
 mod chance;
 mod config;
@@ -14,6 +16,8 @@ mod offer;
 mod session;
 mod time;
 
+#[cfg(feature = "std")]
+pub use adapters::blocking;
 pub use backoff::{Backoff, Delays, Jitter};
 pub use config::{
     Config, ConfigBuilder, ConfigError, End, Evidence, Incompatible, Limits, Role, Rule,

@@ -153,8 +153,9 @@ impl Span {
 
     /// `self × numerator ÷ denominator`, rounded down, saturating.
     pub(crate) const fn scaled(self, numerator: u64, denominator: u64) -> Self {
-        // Both fit: two u64 multiplied are a u128.
-        match (self.nanos() as u128 * numerator as u128).checked_div(denominator as u128) {
+        #[allow(clippy::arithmetic_side_effects)] // two u64 multiplied fit a u128
+        let product = self.nanos() as u128 * numerator as u128;
+        match product.checked_div(denominator as u128) {
             #[allow(clippy::cast_possible_truncation)] // just compared
             Some(nanos) if nanos < u64::MAX as u128 => Self::from_nanos(nanos as u64),
             _ => Self::TOO_LONG,

@@ -127,19 +127,16 @@ impl Permille {
 impl Config {
     /// A client's presets: dials, beats every 55 s, calls the server dead
     /// after 120 s of silence, comes back.
-    #[must_use]
     pub const fn client() -> ConfigBuilder {
         ConfigBuilder::client()
     }
 
     /// A server's presets: the same beats and limits, for one link.
-    #[must_use]
     pub const fn server() -> ConfigBuilder {
         ConfigBuilder::server()
     }
 
     /// This configuration, to change.
-    #[must_use]
     pub const fn to_builder(self) -> ConfigBuilder {
         ConfigBuilder::of(self)
     }

@@ -1,0 +1,534 @@
+//! For threads and blocking sockets: [`Pulse`] around any transport, [`Link`]
+//! for a client that stays connected.
+
+mod transport;
+
+pub use super::clock::Clock;
+pub use super::link::{LinkEvent, SendError};
+pub use transport::Transport;
+
+use core::fmt;
+use core::time::Duration;
+use std::boxed::Box;
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::vec::Vec;
+
+use super::link::{Engine, Step, random_seed};
+use crate::config::{Config, ConfigError, Limits};
+use crate::session::{Action, Event, HeartbeatId, Session, Status};
+use crate::time::Timestamp;
+
+/// A [`Session`] with a clock and a seed of its own, for any blocking
+/// transport.
+///
+/// Give [`timeout`](Self::timeout) to `set_read_timeout`, read, report what
+/// came, and [`poll`](Self::poll) when the read timed out.
+///
+/// ```no_run
+/// use std::io::{ErrorKind, Read, Write};
+/// use std::net::TcpListener;
+/// use nabiz::blocking::Pulse;
+/// use nabiz::{Action, Config, Event};
+///
+/// let (mut stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
+/// let mut pulse = Pulse::new(Config::server().build()?);
+/// let mut buffer = [0; 4096];
+/// loop {
+///     stream.set_read_timeout(pulse.timeout())?;
+///     match stream.read(&mut buffer) {
+///         Ok(0) => break,
+///         Ok(_) => pulse.handle(Event::Received),
+///         Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+///             while let Some(action) = pulse.poll() {
+///                 match action {
+///                     Action::SendHeartbeat { .. } => {
+///                         stream.write_all(b"ping\n")?;
+///                         pulse.handle(Event::HeartbeatSent);
+///                     }
+///                     Action::Close(_) | Action::Abort => return Ok(()),
+///                     // Only clients do these.
+///                     Action::Connect { .. } | Action::Reconnect { .. } | Action::GiveUp(_) => {}
+///                 }
+///             }
+///         }
+///         Err(e) => return Err(e.into()),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pulse {
+    session: Session,
+    clock: Clock,
+}
+
+impl Pulse {
+    /// A session by the default [`Clock`], with a random seed.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self::with(config, random_seed(), Clock::default())
+    }
+
+    /// A session with this seed, by this clock.
+    #[must_use]
+    pub fn with(config: Config, seed: u64, clock: Clock) -> Self {
+        Self {
+            session: Session::new(config, seed, clock.now()),
+            clock,
+        }
+    }
+
+    /// Takes in what happened just now.
+    pub fn handle(&mut self, event: Event) {
+        self.session.handle(event, self.clock.now());
+    }
+
+    /// What to do now; call until `None`, after reading what is there.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.session.poll(self.clock.now())
+    }
+
+    /// How long to wait before the next poll, at least a millisecond: fit for
+    /// `set_read_timeout`, which refuses zero. None: for ever.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        let due = self.session.deadline()?;
+        Some(wait_until(due, self.clock.now()))
+    }
+
+    /// See [`Session::set_limits`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
+        self.session.set_limits(limits, self.clock.now())
+    }
+
+    /// A snapshot as of now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.session.status(self.clock.now())
+    }
+
+    /// The session within.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+/// Long enough for a socket timeout, which zero is not.
+fn wait_until(due: Timestamp, now: Timestamp) -> Duration {
+    const LEAST: Duration = Duration::from_millis(1);
+    due.saturating_duration_since(now).max(LEAST)
+}
+
+/// A client that stays connected over a byte stream.
+///
+/// [`next`](Self::next) is the whole driver: it dials, reads, beats, judges,
+/// waits and dials again, and returns when there is something to tell. Call it
+/// from one thread in a loop; [`handle`](Self::handle) gives other threads a
+/// way to send, to retry now and to shut down.
+///
+/// Heartbeats go out between the caller's messages, never inside one, also
+/// when the transport took only part of it. A peer that stops reading delays
+/// no verdict: nothing here waits for a write. What was read is never lost to
+/// a verdict, and what can be read is read before one is taken.
+///
+/// ```no_run
+/// use nabiz::Config;
+/// use nabiz::blocking::{Link, LinkEvent};
+///
+/// let ping = |_id, out: &mut Vec<u8>| out.extend_from_slice(b"ping\n");
+/// let mut link = Link::tcp("example.org:4000", Config::client().build()?, ping);
+/// let mut buffer = [0; 4096];
+/// while let Some(event) = link.next(&mut buffer) {
+///     match event {
+///         LinkEvent::Up { .. } => link.send(b"hello\n")?,
+///         LinkEvent::Data(bytes) => println!("{} bytes", bytes.len()),
+///         LinkEvent::Down { why, retry_in, .. } => println!("{why}, back in {retry_in:?}"),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Link<T> {
+    shared: Arc<Shared<T>>,
+    connect: Box<dyn FnMut(Option<Duration>) -> io::Result<T> + Send>,
+    /// Reads since the last poll while something was due.
+    reads: u32,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// Wakes a link that waits to dial.
+    wake: Condvar,
+    clock: Clock,
+}
+
+struct State<T> {
+    engine: Engine,
+    transport: Option<Arc<T>>,
+    /// A write failed; what the peer still said is read before the link ends.
+    broken: Option<io::Error>,
+}
+
+/// How often a link looks at what its handles asked for.
+const GLANCE: Duration = Duration::from_millis(50);
+/// How soon a link tries again to write what the peer does not read.
+const RETRY_WRITE: Duration = Duration::from_millis(10);
+/// The longest a link sleeps without a look at the clock, which may have
+/// jumped: timers stand still while the machine sleeps.
+const NAP: Duration = Duration::from_secs(10);
+/// Reads before a poll that is due, so that a peer that never pauses cannot
+/// keep our heartbeats from being sent.
+const MOST_READS: u32 = 64;
+
+impl Link<TcpStream> {
+    /// A link over TCP to `address`, resolved anew for each dial, by the
+    /// default [`Clock`] and with a random seed. `heartbeat` writes the
+    /// heartbeat's bytes.
+    #[must_use]
+    pub fn tcp(
+        address: impl ToSocketAddrs + Send + 'static,
+        config: Config,
+        heartbeat: impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static,
+    ) -> Self {
+        Self::new(config, heartbeat, move |budget| {
+            transport::dial_tcp(&address, budget)
+        })
+    }
+}
+
+impl<T: Transport> Link<T> {
+    /// A link over what `connect` makes, by the default [`Clock`] and with a
+    /// random seed. `heartbeat` writes the heartbeat's bytes; `connect` is
+    /// given the time it may take, none for any.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        heartbeat: impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static,
+        connect: impl FnMut(Option<Duration>) -> io::Result<T> + Send + 'static,
+    ) -> Self {
+        Self::with(config, random_seed(), Clock::default(), heartbeat, connect)
+    }
+
+    /// The same with this seed, by this clock.
+    #[must_use]
+    pub fn with(
+        config: Config,
+        seed: u64,
+        clock: Clock,
+        heartbeat: impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static,
+        connect: impl FnMut(Option<Duration>) -> io::Result<T> + Send + 'static,
+    ) -> Self {
+        let engine = Engine::new(config, seed, Box::new(heartbeat), clock.now());
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    engine,
+                    transport: None,
+                    broken: None,
+                }),
+                wake: Condvar::new(),
+                clock,
+            }),
+            connect: Box::new(connect),
+            reads: 0,
+        }
+    }
+
+    /// How many bytes may wait to be written, 1 MiB unless set. One message
+    /// may exceed it alone.
+    pub fn set_send_limit(&mut self, bytes: usize) {
+        self.shared.lock().engine.set_send_limit(bytes);
+    }
+
+    /// What happened next; waits for it. None: the link is done for good.
+    ///
+    /// Received bytes are put into `buffer`, which must not be empty.
+    pub fn next<'b>(&mut self, buffer: &'b mut [u8]) -> Option<LinkEvent<'b>> {
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let mut state = shared.lock();
+            if let Some(report) = state.engine.report() {
+                return Some(report);
+            }
+            let now = shared.clock.now();
+            let is_due = state
+                .engine
+                .session()
+                .deadline()
+                .is_some_and(|due| due <= now);
+            if is_due && self.reads < MOST_READS && state.transport.is_some() {
+                // What is there to read may withdraw a verdict.
+                if let Some(read) = shared.read(state, buffer, Duration::ZERO) {
+                    self.reads = self.reads.saturating_add(1);
+                    return buffer.get(..read).map(LinkEvent::Data);
+                }
+                state = shared.lock();
+            }
+            self.reads = 0;
+            let now = shared.clock.now();
+            match state.engine.step(now) {
+                Step::Dial { budget } => {
+                    drop(state); // handles must not wait for a dial
+                    let dialled = (self.connect)(budget);
+                    shared.dialled(dialled);
+                }
+                Step::Transfer { until } => {
+                    state.flush(now);
+                    let mut wait = shared.wait(until, now);
+                    if Arc::strong_count(&self.shared) > 2 {
+                        wait = wait.min(GLANCE); // a handle may ask for something
+                    }
+                    if state.engine.has_output() {
+                        wait = wait.min(RETRY_WRITE);
+                    }
+                    if state.engine.has_reports() {
+                        continue;
+                    }
+                    if let Some(read) = shared.read(state, buffer, wait) {
+                        return buffer.get(..read).map(LinkEvent::Data);
+                    }
+                }
+                Step::Finish => state.finish(),
+                Step::Drop => state.drop_transport(),
+                Step::Sleep { until } => {
+                    if !state.engine.has_reports() {
+                        shared.sleep(state, shared.wait(until, now));
+                    }
+                }
+                Step::Done => {
+                    state.drop_transport();
+                    if !state.engine.has_reports() {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends `bytes` as one message; see [`LinkHandle::send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        self.shared.send(bytes)
+    }
+
+    /// Tells the link what the bytes that came mean, or what the user wants:
+    /// `HeartbeatReceived`, `AnswerReceived`, `RetryAfter`, `Rejected`,
+    /// `Resumed`, `Shutdown`, `Drain`. The other events are the transport's,
+    /// which the link watches itself, and are ignored.
+    pub fn report(&mut self, event: Event) {
+        self.shared.tell(event);
+    }
+
+    /// See [`Session::set_limits`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
+        let now = self.shared.clock.now();
+        let mut state = self.shared.lock();
+        state.engine.session_mut().set_limits(limits, now)
+    }
+
+    /// While waiting: dial soon. While up: ask the peer whether it is there.
+    pub fn reconnect_now(&mut self) {
+        self.report(Event::Resumed);
+    }
+
+    /// Ends it for good: what waits is still written, the peer is told, and
+    /// [`next`](Self::next) returns `None` when it has closed too, or after
+    /// `close_grace`.
+    pub fn shutdown(&mut self) {
+        self.report(Event::Shutdown);
+    }
+
+    /// A snapshot as of now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// A way in for other threads.
+    #[must_use]
+    pub fn handle(&self) -> LinkHandle<T> {
+        LinkHandle {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Link<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("engine", &self.shared.lock().engine)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A way into a [`Link`] for other threads. While there is one, the link
+/// looks 20 times a second at what was asked of it.
+pub struct LinkHandle<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T: Transport> LinkHandle<T> {
+    /// Sends `bytes` as one message: writes what the transport takes at once,
+    /// and leaves the rest to [`Link::next`]. Never waits.
+    ///
+    /// # Errors
+    /// Where the link is not up, or too much waits already.
+    pub fn send(&self, bytes: &[u8]) -> Result<(), SendError> {
+        self.shared.send(bytes)
+    }
+
+    /// See [`Link::reconnect_now`].
+    pub fn reconnect_now(&self) {
+        self.shared.tell(Event::Resumed);
+    }
+
+    /// See [`Link::shutdown`].
+    pub fn shutdown(&self) {
+        self.shared.tell(Event::Shutdown);
+    }
+
+    /// A snapshot as of now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+}
+
+impl<T> Clone for LinkHandle<T> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<T> fmt::Debug for LinkHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkHandle").finish_non_exhaustive()
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // The state is whole after every statement: a panic elsewhere while it
+        // was held is no reason to panic here.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self) -> Status {
+        self.lock().engine.session().status(self.clock.now())
+    }
+
+    fn tell(&self, event: Event) {
+        self.lock().engine.tell(event, self.clock.now());
+        self.wake.notify_all();
+    }
+
+    /// How long until then; never longer than a nap.
+    fn wait(&self, until: Option<Timestamp>, now: Timestamp) -> Duration {
+        until.map_or(NAP, |until| wait_until(until, now).min(NAP))
+    }
+
+    fn sleep(&self, state: MutexGuard<'_, State<T>>, wait: Duration) {
+        let woken = self.wake.wait_timeout(state, wait);
+        drop(woken.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl<T: Transport> Shared<T> {
+    fn send(&self, bytes: &[u8]) -> Result<(), SendError> {
+        let mut state = self.lock();
+        state.engine.send(bytes)?;
+        state.flush(self.clock.now());
+        Ok(())
+    }
+
+    fn dialled(&self, dialled: io::Result<T>) {
+        let mut state = self.lock();
+        let now = self.clock.now();
+        match dialled {
+            Ok(transport) => {
+                state.broken = None;
+                state.transport = Some(Arc::new(transport));
+                state.engine.connected(now);
+            }
+            Err(error) => state.engine.gone(Some(error), now),
+        }
+    }
+
+    /// Reads into `buffer`, with the lock released meanwhile. None: nothing
+    /// came in time, or the transport is gone.
+    fn read(
+        &self,
+        state: MutexGuard<'_, State<T>>,
+        buffer: &mut [u8],
+        wait: Duration,
+    ) -> Option<usize> {
+        let transport = state.transport.clone()?;
+        let was_broken = state.broken.is_some();
+        drop(state);
+        let wait = if was_broken { Duration::ZERO } else { wait };
+        let read = transport.read(buffer, wait);
+        let mut state = self.lock();
+        let now = self.clock.now();
+        let error = match read {
+            Ok(0) => state.broken.take(),
+            Ok(read) => {
+                state.engine.received(now);
+                return Some(read);
+            }
+            Err(error) if is_timeout(&error) && !was_broken => return None,
+            Err(error) => Some(state.broken.take().unwrap_or(error)),
+        };
+        state.engine.gone(error, now);
+        state.drop_transport();
+        None
+    }
+}
+
+/// Whether a read merely found nothing.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+impl<T: Transport> State<T> {
+    /// Writes what the transport takes without waiting.
+    fn flush(&mut self, now: Timestamp) {
+        let Some(transport) = &self.transport else {
+            return;
+        };
+        let flushed = self.engine.flush(now, |bytes| transport.write(bytes));
+        if let Err(error) = flushed {
+            self.broken = Some(error);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(transport) = &self.transport {
+            // If it cannot be told it is gone, as the next read will find.
+            let _ = transport.finish();
+        }
+    }
+
+    fn drop_transport(&mut self) {
+        self.broken = None;
+        if let Some(transport) = self.transport.take() {
+            // It may be gone already; there is nobody left to tell.
+            let _ = transport.abort();
+        }
+    }
+}
