@@ -14,6 +14,8 @@ mod chance;
 mod config;
 mod offer;
 mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod time;
 
 #[cfg(feature = "std")]

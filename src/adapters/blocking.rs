@@ -479,7 +479,7 @@ impl<T: Transport> Shared<T> {
         let was_broken = state.broken.is_some();
         drop(state);
         let wait = if was_broken { Duration::ZERO } else { wait };
-        let read = transport.read(buffer, wait);
+        let read = transport.read_within(buffer, wait);
         let mut state = self.lock();
         let now = self.clock.now();
         let error = match read {
@@ -511,7 +511,7 @@ impl<T: Transport> State<T> {
         let Some(transport) = &self.transport else {
             return;
         };
-        let flushed = self.engine.flush(now, |bytes| transport.write(bytes));
+        let flushed = self.engine.flush(now, |bytes| transport.write_now(bytes));
         if let Err(error) = flushed {
             self.broken = Some(error);
         }

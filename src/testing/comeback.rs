@@ -97,6 +97,10 @@ impl Wait {
         }
     }
 
+    pub(super) const fn policy(&self) -> Backoff {
+        self.policy
+    }
+
     /// The user asks to go sooner, which counts once a wait.
     pub(super) fn hurry(&mut self) {
         if self.hurry == Hurry::Not {

@@ -38,8 +38,8 @@ pub(super) struct Link {
     /// The flood bucket: tokens × gap, and when that was counted.
     tokens: Nanos,
     counted: Nanos,
-    /// When the link is too old.
-    retire: Nanos,
+    /// When the link is too old: drawn, but the session tells.
+    retire: Option<Nanos>,
 }
 
 /// Something that falls due.
@@ -58,7 +58,7 @@ pub(super) enum What {
 }
 
 impl Link {
-    pub(super) fn new(config: &Config, now: Nanos, retire: Nanos) -> Self {
+    pub(super) fn new(config: &Config, now: Nanos) -> Self {
         let mut link = Self {
             connected: now,
             evidence: now,
@@ -77,7 +77,7 @@ impl Link {
             gap: Range::exactly(0),
             tokens: NEVER,
             counted: now,
-            retire,
+            retire: None,
         };
         link.draw_gap(config);
         link
@@ -240,7 +240,7 @@ impl Link {
         );
         add(
             What::Verdict(CloseReason::TooOld),
-            Range::exactly(self.retire),
+            Range::exactly(self.retire.unwrap_or(NEVER)),
             false,
         );
 
@@ -299,9 +299,31 @@ impl Link {
         self.in_flight.is_some()
     }
 
+    /// What the session tells of the age it has left: within bounds at first,
+    /// and the same instant ever after.
+    pub(super) fn learn_age(&mut self, config: &Config, left: Option<Nanos>, now: Nanos) -> bool {
+        let told = left.map_or(NEVER, |left| after(now, left));
+        if let Some(retire) = self.retire {
+            return told == retire.max(now);
+        }
+        self.retire = Some(told);
+        let Some(age) = config.max_age().map(len) else {
+            return left.is_none();
+        };
+        let jitter = Nanos::from(config.max_age_jitter().as_permille());
+        Range::new(age - age * jitter / 1000, age)
+            .after(now)
+            .holds(told)
+    }
+
     /// A deadline which only the next heartbeat can have set tells its gap,
     /// and holds the session to it.
-    pub(super) fn learn(&mut self, config: &Config, settled: Nanos, deadline: Option<Timestamp>) {
+    pub(super) fn learn_gap(
+        &mut self,
+        config: &Config,
+        settled: Nanos,
+        deadline: Option<Timestamp>,
+    ) {
         let Some(deadline) = deadline.map(at).filter(|at| *at > settled) else {
             return;
         };

@@ -18,14 +18,14 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// Any other error is the end of the transport.
-    fn read(&self, buffer: &mut [u8], wait: Duration) -> io::Result<usize>;
+    fn read_within(&self, buffer: &mut [u8], wait: Duration) -> io::Result<usize>;
 
     /// Writes as much as can be written without waiting; where that is
     /// nothing, fails with `WouldBlock`.
     ///
     /// # Errors
     /// Any other error is the end of the transport.
-    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Tells the peer that no more will be written. Reads go on.
     ///
@@ -43,17 +43,17 @@ pub trait Transport: Send + Sync {
 macro_rules! impl_for_socket {
     ($socket:ty) => {
         impl Transport for $socket {
-            fn read(&self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
+            fn read_within(&self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
                 // Zero would be refused, and a timer ticks no finer anyway.
                 self.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
-                Read::read(&mut &*self, buffer)
+                (&*self).read(buffer)
             }
 
-            fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+            fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
                 // A read that begins meanwhile in another thread may return at
                 // once, which the link takes for a timeout.
                 self.set_nonblocking(true)?;
-                let written = Write::write(&mut &*self, bytes);
+                let written = (&*self).write(bytes);
                 self.set_nonblocking(false)?;
                 written
             }

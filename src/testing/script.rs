@@ -1,0 +1,475 @@
+//! A run of a session, made of any bytes.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use super::laws::Checked;
+use crate::backoff::{Backoff, Jitter};
+use crate::config::{Config, ConfigBuilder, Evidence, Limits};
+use crate::session::{Action, Event, HeartbeatId};
+use crate::time::{Ratio, Timestamp};
+
+/// How often a step polls at one instant; a session that still has something
+/// to say then breaks law 10, and the checker says so.
+const POLLS: u32 = 8;
+
+/// A session's configuration, its seed and what happens to it, made of any
+/// bytes: for fuzzers, and for property tests that shrink.
+///
+/// All bytes make a valid run, and short ones a short run. Half of the steps
+/// are those of a driver that does as it is told, which is what leads deep into
+/// a session's life; the others are any event at any time, backwards and at the
+/// ends of the range.
+///
+/// ```
+/// use nabiz::testing::Script;
+///
+/// let script = Script::new(b"any bytes will do");
+/// assert_eq!(script.run(), script.run());
+/// ```
+#[derive(Clone, Copy)]
+pub struct Script<'a> {
+    config: Config,
+    seed: u64,
+    start: Timestamp,
+    steps: Bytes<'a>,
+}
+
+/// What a session said at an instant, one item of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// What a poll returned.
+    Action(Timestamp, Action),
+    /// The deadline after a step.
+    Deadline(Option<Timestamp>),
+}
+
+impl<'a> Script<'a> {
+    /// The run that these bytes make.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let mut bytes = Bytes(bytes);
+        let config = configured(&mut bytes);
+        let seed = u64::from(bytes.byte());
+        let start = match bytes.byte() {
+            255 => Timestamp::MAX,
+            0 => Timestamp::EPOCH,
+            _ => instant(bytes.wide()),
+        };
+        Self {
+            config,
+            seed,
+            start,
+            steps: bytes,
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> Config {
+        self.config
+    }
+
+    /// Runs it under watch, and returns what the session said.
+    ///
+    /// # Panics
+    /// If a law is broken.
+    #[must_use]
+    pub fn run(&self) -> Vec<Output> {
+        let mut run = Run {
+            session: Checked::new(self.config, self.seed, self.start),
+            now: self.start,
+            last: None,
+            beat: 0,
+            said: Vec::new(),
+        };
+        let mut bytes = self.steps;
+        while !bytes.0.is_empty() {
+            run.step(&mut bytes);
+        }
+        run.said
+    }
+}
+
+impl fmt::Debug for Script<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script")
+            .field("config", &self.config)
+            .field("seed", &self.seed)
+            .field("start", &self.start)
+            .field("steps", &self.steps.0)
+            .finish()
+    }
+}
+
+/// A valid configuration made of any bytes: every field, small and huge.
+///
+/// ```
+/// use nabiz::testing::config;
+///
+/// assert_eq!(config(&[]), config(&[0; 64]));
+/// ```
+#[must_use]
+pub fn config(bytes: &[u8]) -> Config {
+    configured(&mut Bytes(bytes))
+}
+
+struct Run {
+    session: Checked,
+    now: Timestamp,
+    /// What the driver was told last.
+    last: Option<Action>,
+    /// The last heartbeat's number.
+    beat: u32,
+    said: Vec<Output>,
+}
+
+impl Run {
+    fn step(&mut self, bytes: &mut Bytes<'_>) {
+        match bytes.byte() {
+            // A driver that wakes when it should, or nearly so.
+            0..=63 => {
+                self.sleep();
+                self.poll();
+            }
+            64..=71 => {
+                self.sleep();
+                self.now = earlier(self.now, 1);
+                self.poll();
+            }
+            72..=87 => {
+                self.sleep();
+                self.pass(bytes.span());
+                self.poll();
+            }
+            // It does as it was told, at once or after a while.
+            88..=119 => self.obey(),
+            120..=139 => {
+                self.pass(bytes.span());
+                self.obey();
+            }
+            // The peer, at the deadline or after a while.
+            140..=167 => {
+                if bytes.byte() < 64 {
+                    self.sleep();
+                } else {
+                    self.pass(bytes.span());
+                }
+                let event = self.heard(bytes);
+                self.handle(event);
+            }
+            168..=179 => {
+                self.pass(bytes.span());
+                self.poll();
+            }
+            180..=195 => {
+                let event = self.any(bytes);
+                self.handle(event);
+            }
+            196..=223 => {
+                self.pass(bytes.span());
+                let event = self.any(bytes);
+                self.handle(event);
+                self.poll();
+            }
+            224..=231 => {
+                let limits = Limits {
+                    interval: bytes.maybe(),
+                    silence_timeout: bytes.maybe(),
+                    answer_timeout: bytes.maybe(),
+                };
+                // A refusal is as good a step as any.
+                let _ = self.session.set_limits(limits, self.now);
+            }
+            // Time as no clock should tell it.
+            232..=239 => {
+                self.now = instant(bytes.wide());
+                self.poll();
+            }
+            240..=247 => {
+                self.now = earlier(self.now, bytes.wide());
+                let event = self.any(bytes);
+                self.handle(event);
+            }
+            _ => {
+                let _ = self.said(self.now);
+            }
+        }
+        self.said.push(Output::Deadline(self.session.deadline()));
+    }
+
+    /// Until the deadline, if one is set.
+    fn sleep(&mut self) {
+        if let Some(due) = self.session.deadline() {
+            self.now = self.now.max(due);
+        }
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now = self.now.checked_add(span).unwrap_or(Timestamp::MAX);
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.session.handle(event, self.now);
+    }
+
+    fn poll(&mut self) {
+        for _ in 0..POLLS {
+            if self.said(self.now).is_none() {
+                break;
+            }
+        }
+    }
+
+    fn said(&mut self, now: Timestamp) -> Option<Action> {
+        let action = self.session.poll(now)?;
+        self.said.push(Output::Action(now, action));
+        if let Action::SendHeartbeat { id } = action {
+            self.beat = id.get();
+        }
+        self.last = Some(action);
+        Some(action)
+    }
+
+    fn obey(&mut self) {
+        let event = match self.last.take() {
+            Some(Action::Connect { .. }) => Event::Connected,
+            Some(Action::SendHeartbeat { .. }) => Event::HeartbeatSent,
+            Some(Action::Close(_)) => Event::Disconnected,
+            _ => Event::Received,
+        };
+        self.handle(event);
+        self.poll();
+    }
+
+    fn heard(&self, bytes: &mut Bytes<'_>) -> Event {
+        match bytes.byte() {
+            0..=99 => Event::Received,
+            100..=169 => Event::HeartbeatReceived,
+            170..=199 => Event::AnswerReceived { id: None },
+            // The last heartbeat, or the one before.
+            one => {
+                let id = self.beat.wrapping_sub(u32::from(one % 4 == 0));
+                Event::AnswerReceived {
+                    id: Some(HeartbeatId::from_bytes(id.to_be_bytes())),
+                }
+            }
+        }
+    }
+
+    fn any(&self, bytes: &mut Bytes<'_>) -> Event {
+        match bytes.byte() {
+            0..=19 => Event::Connected,
+            20..=39 => Event::ConnectFailed,
+            40..=69 => self.heard(bytes),
+            70..=89 => Event::Sent,
+            90..=109 => Event::HeartbeatSent,
+            110..=149 => Event::Disconnected,
+            150..=179 => Event::RetryAfter(bytes.span()),
+            180..=219 => Event::Resumed,
+            220..=239 => Event::Drain,
+            240..=245 => Event::Rejected,
+            246..=249 => Event::Shutdown,
+            id => Event::AnswerReceived {
+                id: Some(HeartbeatId::from_bytes([0, 0, 0, id])),
+            },
+        }
+    }
+}
+
+fn instant(nanos: u64) -> Timestamp {
+    Timestamp::from_nanos(nanos).unwrap_or(Timestamp::MAX)
+}
+
+fn earlier(now: Timestamp, by: u64) -> Timestamp {
+    instant(now.as_nanos().saturating_sub(by))
+}
+
+/// Bytes to read from; zeroes when they are used up.
+#[derive(Clone, Copy)]
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        *first
+    }
+
+    /// A number of up to 64 bits, all magnitudes alike.
+    fn wide(&mut self) -> u64 {
+        let (shift, high, low) = (self.byte(), self.byte(), self.byte());
+        if shift >= 240 {
+            return u64::MAX.saturating_sub(u64::from(high));
+        }
+        u64::from(u16::from_be_bytes([high, low])) << (shift % 49)
+    }
+
+    /// Mostly seconds, like the limits, so that they meet each other; and the
+    /// extremes.
+    fn span(&mut self) -> Duration {
+        match self.byte() {
+            0 => Duration::ZERO,
+            1 => Duration::from_nanos(1),
+            2 => Duration::from_nanos(u64::MAX - 1),
+            3 => Duration::MAX,
+            4..=9 => Duration::from_nanos(self.wide()),
+            byte @ 10..=59 => Duration::from_millis(u64::from(byte) * 20),
+            byte @ 60..=219 => Duration::from_millis(u64::from(byte - 59) * 500),
+            byte => Duration::from_secs(u64::from(byte - 219) * 60),
+        }
+    }
+
+    fn maybe(&mut self) -> Option<Duration> {
+        match self.byte() {
+            0..=84 => None,
+            _ => Some(self.span()),
+        }
+    }
+
+    /// A proportion, sometimes too large to be one.
+    fn ratio(&mut self) -> Ratio {
+        Ratio::permille(u32::from(self.byte()) * 4)
+    }
+}
+
+/// Sets what the bytes say, and takes back what is refused.
+fn configured(bytes: &mut Bytes<'_>) -> Config {
+    let flags = bytes.byte();
+    let has = |bit: u32| flags >> bit & 1 == 1;
+    let preset = if has(0) {
+        Config::server()
+    } else {
+        Config::client()
+    };
+    let mut builder = preset
+        .with_only_when_idle(!has(1))
+        .with_spread_first_beat(!has(2))
+        .with_evidence(if has(3) {
+            Evidence::Heartbeats
+        } else {
+            Evidence::AnyBytes
+        });
+    // With few fields set a short run meets the presets.
+    if has(4) {
+        builder = timed(builder, bytes);
+    }
+    if has(5) {
+        builder = match bytes.byte() {
+            0..=84 => builder,
+            85..=169 => builder.with_answer_timeout(bytes.span()),
+            170..=212 => builder.with_max_unanswered(u16::from(bytes.byte())),
+            max => builder
+                .with_answer_timeout(bytes.span())
+                .with_max_unanswered(u16::from(max - 212)),
+        };
+        builder = builder
+            .with_probes(bytes.byte() % 4)
+            .with_resume_grace(bytes.span());
+    }
+    if has(6) {
+        if let Some(gap) = bytes.maybe() {
+            builder = builder.with_flood(gap, u32::from(bytes.byte()));
+        }
+        if let Some(age) = bytes.maybe() {
+            builder = builder
+                .with_max_age(age)
+                .with_max_age_jitter(bytes.ratio());
+        }
+        if let Some(tolerance) = bytes.maybe() {
+            builder = builder.with_stall_tolerance(tolerance);
+        }
+    }
+    if has(7) && !has(0) {
+        builder = returning(builder, bytes);
+    }
+    repaired(builder)
+}
+
+fn timed(builder: ConfigBuilder, bytes: &mut Bytes<'_>) -> ConfigBuilder {
+    let mut builder = match bytes.maybe() {
+        Some(interval) => builder.with_interval(interval),
+        None => builder.without_interval(),
+    }
+    .with_interval_jitter(bytes.ratio());
+    builder = match bytes.maybe() {
+        Some(limit) => builder.with_silence_timeout(limit),
+        None => builder.without_silence_timeout(),
+    };
+    builder = match bytes.maybe() {
+        Some(limit) => builder.with_write_timeout(limit),
+        None => builder.without_write_timeout(),
+    };
+    if let Some(limit) = bytes.maybe() {
+        builder = builder.with_hello_timeout(limit);
+    }
+    builder.with_close_grace(bytes.span())
+}
+
+fn returning(builder: ConfigBuilder, bytes: &mut Bytes<'_>) -> ConfigBuilder {
+    let jitter = match bytes.byte() % 5 {
+        0 => Jitter::None,
+        1 => Jitter::Proportional(bytes.ratio()),
+        2 => Jitter::Equal,
+        3 => Jitter::Full,
+        _ => Jitter::Decorrelated,
+    };
+    let initial = bytes.span();
+    let mut policy = Backoff::new()
+        .with_jitter(jitter)
+        .with_initial(initial)
+        .with_max(initial.saturating_add(bytes.span()))
+        .with_multiplier(Ratio::permille(1000 + u32::from(bytes.byte()) * 16));
+    let builder = match bytes.byte() {
+        0..=199 => builder,
+        200..=219 => return builder.without_backoff(),
+        max => {
+            policy = policy.with_max_attempts(u32::from(max - 219));
+            builder
+        }
+    };
+    let builder = match bytes.maybe() {
+        Some(limit) => builder.with_connect_timeout(limit),
+        None => builder,
+    };
+    builder
+        .with_stable_after(bytes.span())
+        .with_max_retry_after(bytes.span())
+        .with_backoff(policy)
+}
+
+/// Takes back each field that is refused, until none is.
+fn repaired(mut builder: ConfigBuilder) -> Config {
+    loop {
+        let error = match builder.build() {
+            Ok(config) => return config,
+            Err(error) => error,
+        };
+        let second = Duration::from_secs(1);
+        builder = match error.field() {
+            "interval" => builder.with_interval(second),
+            "silence_timeout" => builder.with_silence_timeout(second),
+            "answer_timeout" => builder.without_answer_timeout(),
+            "max_unanswered" => builder.without_max_unanswered(),
+            "write_timeout" => builder.with_write_timeout(second),
+            "hello_timeout" => builder.without_hello_timeout(),
+            "connect_timeout" => builder.without_connect_timeout(),
+            "close_grace" => builder.with_close_grace(second),
+            "stall_tolerance" => builder.without_stall_tolerance(),
+            "resume_grace" => builder.with_resume_grace(second),
+            "probes" => builder.with_probes(1),
+            "flood" => builder.without_flood(),
+            "max_age" => builder.without_max_age(),
+            "max_age_jitter" => builder.with_max_age_jitter(Ratio::percent(10)),
+            "interval_jitter" => builder.with_interval_jitter(Ratio::percent(10)),
+            "stable_after" => builder.with_stable_after(second),
+            "max_retry_after" => builder.with_max_retry_after(second),
+            // A policy is refused as a whole.
+            field if field.starts_with("backoff") => builder.with_backoff(Backoff::new()),
+            field => panic!("a rule that scripts do not know: {field}"),
+        };
+    }
+}

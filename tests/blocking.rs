@@ -1,0 +1,579 @@
+//! `blocking::Link` and `Pulse` on real sockets. Limits are short and margins
+//! wide; nothing here judges a time closely.
+#![cfg(feature = "std")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    missing_docs
+)]
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nabiz::blocking::{Clock, Link, LinkEvent, Pulse, SendError, Transport};
+use nabiz::{
+    Backoff, CloseReason, Config, ConfigBuilder, EndReason, Event, GiveUpReason, HeartbeatId,
+    Jitter, Phase,
+};
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A client that beats every 100 ms, bears 400 ms of silence, and comes back
+/// after 50, 100, 200, 400 … ms exactly.
+fn config() -> ConfigBuilder {
+    Config::client()
+        .with_interval(millis(100))
+        .with_silence_timeout(millis(400))
+        .with_stall_tolerance(millis(2000))
+        .with_stable_after(millis(300))
+        .with_backoff(
+            Backoff::new()
+                .with_initial(millis(50))
+                .with_multiplier(nabiz::Ratio::percent(200))
+                .with_max(millis(2000))
+                .with_jitter(Jitter::None),
+        )
+}
+
+fn ping(_: HeartbeatId, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"ping\n");
+}
+
+fn link(address: String, config: ConfigBuilder) -> Link<TcpStream> {
+    Link::tcp(address, config.build().unwrap(), ping)
+}
+
+/// What a test compares of an event.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Up(u32),
+    Data(Vec<u8>),
+    Down(EndReason, Option<ErrorKind>, Option<Duration>, u32),
+    Retry(Duration, u32),
+    GaveUp(GiveUpReason),
+}
+
+/// The next event that is neither a heartbeat's nor a stall's.
+fn next<T: Transport>(link: &mut Link<T>) -> Option<Seen> {
+    let mut buffer = [0; 4096];
+    loop {
+        return Some(match link.next(&mut buffer)? {
+            LinkEvent::Up { attempt, .. } => Seen::Up(attempt),
+            LinkEvent::Data(bytes) => Seen::Data(bytes.to_vec()),
+            LinkEvent::Down {
+                why,
+                error,
+                retry_in,
+                attempt,
+                ..
+            } => Seen::Down(why, error.map(|error| error.kind()), retry_in, attempt),
+            LinkEvent::Retry {
+                retry_in, attempt, ..
+            } => Seen::Retry(retry_in, attempt),
+            LinkEvent::GaveUp(reason) => Seen::GaveUp(reason),
+            _ => continue,
+        });
+    }
+}
+
+fn closed(reason: CloseReason, retry_in: u64, attempt: u32) -> Option<Seen> {
+    let why = EndReason::Closed(reason);
+    Some(Seen::Down(why, None, Some(millis(retry_in)), attempt))
+}
+
+fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[test]
+fn a_refused_address_is_tried_at_growing_delays_and_does_not_spin() {
+    let (listener, address) = listener();
+    drop(listener);
+    let start = Instant::now();
+    let mut link = link(address, config());
+    let mut waited = Duration::ZERO;
+    for (attempt, retry_in) in [(1, 50), (2, 100), (3, 200), (4, 400)] {
+        let refused = Some(ErrorKind::ConnectionRefused);
+        assert_eq!(
+            next(&mut link),
+            Some(Seen::Down(
+                EndReason::ConnectFailed,
+                refused,
+                Some(millis(retry_in)),
+                attempt
+            ))
+        );
+        assert!(start.elapsed() >= waited);
+        waited += millis(retry_in);
+    }
+}
+
+#[test]
+fn attempts_end_where_the_policy_says() {
+    let (listener, address) = listener();
+    drop(listener);
+    let policy = config().build().unwrap().backoff().unwrap();
+    let mut link = link(address, config().with_backoff(policy.with_max_attempts(2)));
+    for attempt in [1, 2] {
+        assert!(matches!(next(&mut link), Some(Seen::Down(.., Some(_), a)) if a == attempt));
+    }
+    assert!(matches!(next(&mut link), Some(Seen::Down(.., None, _))));
+    let exhausted = GiveUpReason::AttemptsExhausted;
+    assert_eq!(next(&mut link), Some(Seen::GaveUp(exhausted)));
+    assert_eq!(next(&mut link), None);
+    assert_eq!(next(&mut link), None);
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_a_failed_dial() {
+    let mut link = link("no-such-host.invalid:4000".into(), config());
+    assert!(matches!(
+        next(&mut link),
+        Some(Seen::Down(EndReason::ConnectFailed, Some(_), Some(_), 1))
+    ));
+}
+
+#[test]
+fn a_peer_that_resets_is_a_disconnect_with_its_error() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Closing with bytes unread resets.
+        stream.read_exact(&mut [0]).unwrap();
+    });
+    let mut link = link(address, config());
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    link.send(b"much more than one byte").unwrap();
+    let reset = Some(ErrorKind::ConnectionReset);
+    assert_eq!(
+        next(&mut link),
+        Some(Seen::Down(
+            EndReason::Disconnected,
+            reset,
+            Some(millis(50)),
+            1
+        ))
+    );
+    server.join().unwrap();
+}
+
+#[test]
+fn a_server_that_closes_at_once_over_and_over_is_not_hammered() {
+    let (listener, address) = listener();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream);
+        }
+    });
+    let mut link = link(address, config());
+    for (attempt, retry_in) in [(1, 50), (2, 100), (3, 200), (4, 400)] {
+        assert_eq!(next(&mut link), Some(Seen::Up(attempt - 1)));
+        let Some(Seen::Down(EndReason::Disconnected, _, after, number)) = next(&mut link) else {
+            panic!("no disconnect");
+        };
+        assert_eq!((after, number), (Some(millis(retry_in)), attempt));
+    }
+}
+
+#[test]
+fn a_mute_server_is_silent_at_the_limit_and_never_counts_as_stable() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || listener.incoming().take(2).collect::<Vec<_>>());
+    let mut link = link(address, config());
+    for (attempt, retry_in) in [(1, 50), (2, 100)] {
+        assert_eq!(next(&mut link), Some(Seen::Up(attempt - 1)));
+        let start = Instant::now();
+        // Longer than `stable_after`, but only because we waited.
+        assert_eq!(
+            next(&mut link),
+            closed(CloseReason::PeerSilent, retry_in, attempt)
+        );
+        assert!(start.elapsed() >= millis(390), "{:?}", start.elapsed());
+        assert!(start.elapsed() < millis(1500), "{:?}", start.elapsed());
+    }
+    drop(server.join());
+}
+
+#[test]
+fn a_server_that_comes_back_is_found_and_attempts_reset_once_it_was_stable() {
+    let (first, address) = listener();
+    drop(first);
+    let mut link = link(address.clone(), config());
+    for attempt in 1..=3 {
+        assert!(matches!(next(&mut link), Some(Seen::Down(.., a)) if a == attempt));
+    }
+    let listener = TcpListener::bind(address).unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        for _ in 0..8 {
+            stream.write_all(b".").unwrap();
+            thread::sleep(millis(100));
+        }
+    });
+    assert!(matches!(next(&mut link), Some(Seen::Up(_))));
+    loop {
+        match next(&mut link) {
+            Some(Seen::Data(_)) => {}
+            Some(Seen::Down(EndReason::Disconnected, _, retry_in, attempt)) => {
+                assert_eq!((retry_in, attempt), (Some(millis(50)), 1));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    server.join().unwrap();
+}
+
+#[test]
+fn beats_in_both_directions_keep_a_quiet_link_open() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(millis(100))).unwrap();
+        let mut beats = 0;
+        let mut bytes = [0; 64];
+        let start = Instant::now();
+        while start.elapsed() < millis(1500) {
+            match (&stream).read(&mut bytes) {
+                Ok(0) => panic!("the client left"),
+                Ok(_) => beats += 1,
+                Err(_) => (&stream).write_all(b"beat\n").unwrap(),
+            }
+        }
+        beats
+    });
+    let mut link = link(address, config());
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    while let Some(Seen::Data(_)) = next(&mut link) {}
+    assert!(server.join().unwrap() >= 5);
+}
+
+#[test]
+fn bytes_that_wait_to_be_read_withdraw_a_verdict() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        for _ in 0..10 {
+            stream.write_all(b".").unwrap();
+            thread::sleep(millis(100));
+        }
+        stream
+    });
+    let mut link = link(address, config());
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    // Twice the silence timeout, but within the tolerance for late calls.
+    thread::sleep(millis(800));
+    assert!(matches!(next(&mut link), Some(Seen::Data(_))));
+    assert_eq!(link.status().stalls, 0);
+    assert_eq!(link.status().phase, Phase::Open);
+    drop(server.join());
+}
+
+#[test]
+fn a_late_tick_convicts_nobody() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        thread::sleep(millis(1200));
+        stream.write_all(b"!").unwrap();
+        stream
+    });
+    let mut link = link(address, config().with_stall_tolerance(millis(100)));
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    thread::sleep(millis(1000));
+    // Nothing to read, and long past the limit: suspect, not dead.
+    assert_eq!(next(&mut link), Some(Seen::Data(b"!".to_vec())));
+    assert_eq!(link.status().stalls, 1);
+    drop(server.join());
+}
+
+#[test]
+fn a_peer_that_stops_reading_stalls_our_output_and_no_verdict() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        // Sends all the time, reads never.
+        while (&stream).write_all(b".").is_ok() {
+            thread::sleep(millis(20));
+        }
+    });
+    let mut link = link(address, config().with_write_timeout(millis(600)));
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    let message = vec![b'x'; 300_000];
+    let mut filled = false;
+    let why = loop {
+        match link.send(&message) {
+            Ok(()) | Err(SendError::NotConnected) => {}
+            Err(SendError::Full) => filled = true,
+            Err(other) => panic!("{other}"),
+        }
+        match next(&mut link) {
+            Some(Seen::Data(_)) => {}
+            Some(Seen::Down(why, ..)) => break why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(filled, "the send limit was never reached");
+    assert_eq!(why, EndReason::Closed(CloseReason::WriteStalled));
+    assert_eq!(link.send(b"late"), Err(SendError::NotConnected));
+    server.join().unwrap();
+}
+
+/// Takes a few bytes at a time, now and then none.
+struct Dribble {
+    stream: TcpStream,
+    writes: AtomicUsize,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Transport for Dribble {
+    fn read_within(&self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.stream.read_within(buffer, wait)
+    }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.writes.fetch_add(1, Ordering::Relaxed);
+        if count % 5 == 4 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.stream
+            .write_now(&bytes[..bytes.len().min(1 + count % 7)])
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.stream.finish()
+    }
+
+    fn abort(&self) -> io::Result<()> {
+        self.stream.abort()
+    }
+}
+
+fn dribble(address: String, config: ConfigBuilder, reads: &Arc<AtomicUsize>) -> Link<Dribble> {
+    let reads = Arc::clone(reads);
+    Link::new(config.build().unwrap(), ping, move |_| {
+        Ok(Dribble {
+            stream: TcpStream::connect(&address)?,
+            writes: AtomicUsize::new(0),
+            reads: Arc::clone(&reads),
+        })
+    })
+}
+
+#[test]
+fn heartbeats_go_between_messages_also_when_writes_are_partial() {
+    const MESSAGE: &str = "a message of a fair length, which takes many writes to send";
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"go").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    });
+    let hasty = config()
+        .with_interval(millis(5))
+        .with_silence_timeout(millis(5000))
+        .with_only_when_idle(false);
+    let mut link = dribble(address, hasty, &Arc::default());
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    let sender = link.handle();
+    let sending = thread::spawn(move || {
+        for _ in 0..50 {
+            sender.send(format!("{MESSAGE}\n").as_bytes()).unwrap();
+            thread::sleep(millis(10));
+        }
+        sender.shutdown();
+    });
+    while next(&mut link).is_some() {}
+    sending.join().unwrap();
+    let text = server.join().unwrap();
+    let (pings, messages): (Vec<_>, Vec<_>) = text.lines().partition(|line| *line == "ping");
+    assert_eq!(messages, vec![MESSAGE; 50], "all of them, none cut");
+    assert!(pings.len() > 5, "{} beats", pings.len());
+}
+
+#[test]
+fn an_idle_link_sleeps() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || listener.accept());
+    let calm = config()
+        .with_interval(millis(5000))
+        .with_spread_first_beat(false)
+        .with_silence_timeout(millis(1000));
+    let reads = Arc::new(AtomicUsize::new(0));
+    let mut link = dribble(address, calm, &reads);
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    assert_eq!(next(&mut link), closed(CloseReason::PeerSilent, 50, 1));
+    // One to wait, one to look before the verdict, a few for coarse timers.
+    let reads = reads.load(Ordering::Relaxed);
+    assert!(reads <= 10, "{reads} reads in a second of silence");
+    drop(server.join());
+}
+
+#[test]
+fn a_handle_shuts_down_a_link_that_is_up_and_the_rest_is_still_sent() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        stream.write_all(b"farewell").unwrap();
+        text
+    });
+    let mut link = link(address, config().with_silence_timeout(millis(5000)));
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    let handle = link.handle();
+    let other = thread::spawn(move || {
+        handle.send(b"last words").unwrap();
+        handle.shutdown();
+    });
+    assert_eq!(next(&mut link), Some(Seen::Data(b"farewell".to_vec())));
+    let why = EndReason::Closed(CloseReason::Shutdown);
+    assert!(matches!(next(&mut link), Some(Seen::Down(w, _, None, _)) if w == why));
+    assert_eq!(next(&mut link), None);
+    assert!(server.join().unwrap().ends_with("last words"));
+    other.join().unwrap();
+}
+
+#[test]
+fn a_peer_that_does_not_close_in_turn_is_dropped_after_the_grace() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || listener.accept());
+    let mut link = link(address, config().with_close_grace(millis(200)));
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    link.shutdown();
+    let start = Instant::now();
+    assert!(matches!(next(&mut link), Some(Seen::Down(.., None, _))));
+    assert_eq!(next(&mut link), None);
+    assert!(start.elapsed() >= millis(190), "{:?}", start.elapsed());
+    assert!(start.elapsed() < millis(2000), "{:?}", start.elapsed());
+    drop(server.join());
+}
+
+#[test]
+fn a_handle_reaches_a_link_that_waits() {
+    let (listener, address) = listener();
+    drop(listener);
+    let slow = Backoff::new()
+        .with_initial(millis(60_000))
+        .with_jitter(Jitter::None);
+    let mut link = link(
+        address,
+        config().with_backoff(slow.with_max(millis(60_000))),
+    );
+    assert!(matches!(next(&mut link), Some(Seen::Down(..))));
+    let handle = link.handle();
+    let start = Instant::now();
+    let other = thread::spawn(move || {
+        thread::sleep(millis(100));
+        assert_eq!(handle.status().phase, Phase::Waiting);
+        handle.shutdown();
+    });
+    assert_eq!(next(&mut link), None);
+    assert!(start.elapsed() < millis(5000), "{:?}", start.elapsed());
+    other.join().unwrap();
+}
+
+#[test]
+fn reconnect_now_moves_the_dial() {
+    let (listener, address) = listener();
+    drop(listener);
+    let growing = config().build().unwrap().backoff().unwrap();
+    let mut link = link(
+        address,
+        config().with_backoff(growing.with_multiplier(nabiz::Ratio::percent(100_000))),
+    );
+    assert!(matches!(next(&mut link), Some(Seen::Down(.., 1))));
+    let Some(Seen::Down(.., Some(after), 2)) = next(&mut link) else {
+        panic!("no second failure");
+    };
+    assert_eq!(after, millis(2000));
+    link.reconnect_now();
+    assert_eq!(next(&mut link), Some(Seen::Retry(millis(50), 2)));
+    assert!(matches!(next(&mut link), Some(Seen::Down(.., 3))));
+}
+
+#[cfg(unix)]
+#[test]
+fn unix_sockets_will_do() {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let path = std::env::temp_dir().join(format!("nabiz-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"hello").unwrap();
+        stream
+    });
+    let there = path.clone();
+    let mut link: Link<UnixStream> = Link::new(config().build().unwrap(), ping, move |_| {
+        UnixStream::connect(&there)
+    });
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    assert_eq!(next(&mut link), Some(Seen::Data(b"hello".to_vec())));
+    drop(server.join());
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn the_same_seed_waits_as_long() {
+    let delays = |seed| {
+        let policy = Backoff::new()
+            .with_initial(millis(5))
+            .with_max(millis(20))
+            .with_jitter(Jitter::Full);
+        let config = config().with_backoff(policy).build().unwrap();
+        let refuse = |_| -> io::Result<TcpStream> { Err(ErrorKind::ConnectionRefused.into()) };
+        let mut link = Link::with(config, seed, Clock::default(), ping, refuse);
+        let mut delay = || match next(&mut link) {
+            Some(Seen::Down(_, _, retry_in, _)) => retry_in,
+            other => panic!("{other:?}"),
+        };
+        [delay(), delay(), delay()]
+    };
+    assert_eq!(delays(7), delays(7));
+    assert_ne!(delays(7), delays(8));
+}
+
+#[test]
+fn only_what_the_user_knows_can_be_reported() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || listener.accept());
+    let mut link = link(address, config());
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    link.report(Event::Disconnected);
+    assert_eq!(link.status().phase, Phase::Open);
+    link.report(Event::Rejected);
+    let why = EndReason::Closed(CloseReason::Rejected);
+    assert!(matches!(next(&mut link), Some(Seen::Down(w, _, None, _)) if w == why));
+    assert_eq!(next(&mut link), Some(Seen::GaveUp(GiveUpReason::Rejected)));
+    assert_eq!(next(&mut link), None);
+    drop(server.join());
+}
+
+#[test]
+fn a_pulse_never_times_out_in_no_time() {
+    let config = Config::server().with_silence_timeout(millis(1));
+    let mut pulse = Pulse::new(config.build().unwrap());
+    thread::sleep(millis(5));
+    assert!(pulse.timeout().unwrap() >= millis(1));
+    let forever = Config::server()
+        .without_interval()
+        .without_silence_timeout();
+    assert_eq!(Pulse::new(forever.build().unwrap()).timeout(), None);
+    pulse.handle(Event::Received);
+    assert_eq!(pulse.status().phase, Phase::Open);
+}
