@@ -136,3 +136,81 @@ impl Link {
         self.unanswered_since?.after(limit?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::tests::{at, config, link};
+    use super::*;
+    use core::time::Duration;
+
+    fn asking() -> Config {
+        let builder = config().to_builder();
+        let builder = builder.with_answer_timeout(Duration::from_secs(5));
+        builder.with_max_unanswered(2).build().unwrap()
+    }
+
+    fn beat(link: &mut Link, config: &Config, secs: u64) {
+        link.beat_asked(config, at(secs));
+        link.beat_sent(link.gap, at(secs));
+    }
+
+    #[test]
+    fn the_answer_clock_runs_from_the_oldest_unanswered_flush() {
+        let config = asking();
+        let mut link = link(0);
+        beat(&mut link, &config, 10);
+        beat(&mut link, &config, 12);
+        let verdict = link.verdict(&config, None);
+        assert_eq!(verdict, Some((at(15), CloseReason::NoAnswer)));
+        link.received(&config, at(13));
+        let verdict = link.verdict(&config, None);
+        assert_eq!(verdict, Some((at(43), CloseReason::PeerSilent)));
+    }
+
+    #[test]
+    fn a_round_trip_is_sampled_where_it_is_certain_what_was_answered() {
+        let config = asking();
+        let five = Some(Span::saturating(Duration::from_secs(5)));
+        let id = |number| Some(HeartbeatId(number));
+
+        let mut one = link(0);
+        beat(&mut one, &config, 10);
+        assert_eq!(one.answered(None, 1, at(15)), five);
+        assert_eq!(one.answered(None, 1, at(16)), None);
+
+        let mut two = link(0);
+        beat(&mut two, &config, 10);
+        beat(&mut two, &config, 20);
+        let mut same = two;
+        assert_eq!(two.answered(None, 2, at(25)), None);
+        assert_eq!(same.answered(id(1), 2, at(24)), None);
+        assert_eq!(same.answered(id(2), 2, at(25)), five);
+
+        let mut stalled = link(0);
+        beat(&mut stalled, &config, 10);
+        stalled.forgive(at(15));
+        assert_eq!(stalled.answered(id(1), 1, at(15)), None);
+    }
+
+    #[test]
+    fn an_answer_that_overtakes_its_flush_cancels_the_clock() {
+        let config = asking();
+        let mut link = link(0);
+        link.beat_asked(&config, at(10));
+        assert_eq!(link.answered(None, 1, at(11)), None);
+        link.beat_sent(link.gap, at(12));
+        assert_eq!((link.unanswered, link.unanswered_since), (0, None));
+    }
+
+    #[test]
+    fn the_bucket_holds_strikes_and_refills_by_the_gap() {
+        let flooded = config().to_builder().with_flood(Duration::from_secs(5), 3);
+        let config = flooded.build().unwrap();
+        let mut link = link(0);
+        let mut take = |secs| link.take_token(&config, at(secs));
+        assert!(take(100) && take(100) && take(100));
+        assert!(!take(100) && !take(104));
+        assert!(take(105));
+        assert!(!take(105));
+    }
+}

@@ -71,3 +71,28 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::Config;
+    use core::time::Duration;
+
+    pub(in crate::session) fn at(secs: u64) -> Timestamp {
+        Timestamp::from_epoch(Duration::from_secs(secs)).unwrap()
+    }
+
+    /// Beats every 10 s exactly, bears 30 s of silence.
+    pub(in crate::session) fn config() -> Config {
+        Config::server()
+            .with_interval(Duration::from_secs(10))
+            .with_interval_jitter(crate::Ratio::ZERO)
+            .with_silence_timeout(Duration::from_secs(30))
+            .build()
+            .unwrap()
+    }
+
+    pub(in crate::session) fn link(secs: u64) -> Link {
+        Link::new(Span::saturating(Duration::from_secs(10)), at(secs))
+    }
+}

@@ -60,8 +60,8 @@ use waiting::{Floor, Waiting};
 /// assert!(matches!(session.poll(due), Some(Action::SendHeartbeat { .. })));
 /// session.handle(Event::HeartbeatSent, due);
 ///
-/// // The peer is last heard at 4 s, and we keep beating.
-/// session.handle(Event::Received, at(4));
+/// // The peer is last heard at 8 s, and we keep beating.
+/// session.handle(Event::Received, at(8));
 /// let verdict = loop {
 ///     let due = session.deadline().unwrap();
 ///     match session.poll(due) {
@@ -70,7 +70,7 @@ use waiting::{Floor, Waiting};
 ///         other => panic!("{other:?}"),
 ///     }
 /// };
-/// assert_eq!(verdict, (CloseReason::PeerSilent, at(16)));
+/// assert_eq!(verdict, (CloseReason::PeerSilent, at(20)));
 /// # Ok::<(), nabiz::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]

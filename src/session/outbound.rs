@@ -100,3 +100,69 @@ pub(super) fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Opti
         (one, other) => one.or(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::tests::{at, config, link};
+    use super::*;
+    use core::time::Duration;
+
+    #[test]
+    fn what_we_send_pushes_the_beat_back_only_when_idle_is_what_counts() {
+        let mut link = link(0);
+        link.sent(at(7));
+        assert_eq!(link.beat_due(&config()), Some(at(17)));
+        let steady = config().to_builder().with_only_when_idle(false);
+        assert_eq!(link.beat_due(&steady.build().unwrap()), Some(at(10)));
+    }
+
+    #[test]
+    fn a_peer_that_only_answers_is_asked_while_we_upload() {
+        let asking = config()
+            .to_builder()
+            .with_answer_timeout(Duration::from_secs(5))
+            .build()
+            .unwrap();
+        let mut link = link(0);
+        link.sent(at(9));
+        assert_eq!(link.beat_due(&asking), Some(at(10)));
+        // But never twice within one interval.
+        link.beat_asked(&asking, at(10));
+        link.beat_sent(link.gap, at(10));
+        link.sent(at(11));
+        assert_eq!(link.beat_due(&asking), Some(at(20)));
+    }
+
+    #[test]
+    fn one_in_flight_at_a_time_and_its_clock_restarts_with_progress() {
+        let mut link = link(0);
+        link.beat_asked(&config(), at(10));
+        assert_eq!(link.beat_due(&config()), None);
+        assert_eq!(link.write_limit(&config()), Some(at(30)));
+        link.sent(at(15));
+        assert_eq!(link.write_limit(&config()), Some(at(35)));
+        link.beat_sent(link.gap, at(16));
+        assert_eq!(link.write_limit(&config()), None);
+    }
+
+    #[test]
+    fn the_first_beat_is_anywhere_in_the_interval_and_later_ones_are_jittered() {
+        let config = config()
+            .to_builder()
+            .with_interval_jitter(crate::Ratio::percent(10))
+            .build()
+            .unwrap();
+        let reach = |first| {
+            let gaps = (0..2000).map(|seed| beat_gap(&config, seed, 1, 1, first));
+            let (least, most) = (gaps.clone().min().unwrap(), gaps.max().unwrap());
+            (
+                least.duration().as_secs_f64(),
+                most.duration().as_secs_f64(),
+            )
+        };
+        let (least, most) = reach(true);
+        assert!(least > 0.0 && least < 0.1 && most > 9.9 && most <= 10.0);
+        let (least, most) = reach(false);
+        assert!((9.0..9.01).contains(&least) && most > 9.99 && most <= 10.0);
+    }
+}

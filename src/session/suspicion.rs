@@ -20,9 +20,9 @@ impl Link {
         if self.mark != Mark::Nothing {
             self.mark = Mark::Void;
         }
-        // A heartbeat already in flight serves as the first probe, and gets
-        // its whole time to be flushed.
-        self.probes_asked = u8::from(self.asked.is_some());
+        // A heartbeat already in flight serves as the first probe, unless it
+        // was answered before; and it gets its whole time to be flushed.
+        self.probes_asked = u8::from(self.asked.is_some() && !self.answered_early);
         self.asked = self.asked.map(|_| now);
     }
 
@@ -43,5 +43,55 @@ impl Link {
         };
         let wait = limit.scaled(u64::from(self.probes_asked), u64::from(config.probes));
         self.stalled?.after(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::tests::{at, config, link};
+    use super::*;
+
+    #[test]
+    fn a_stall_starts_the_clocks_afresh_and_asks_for_a_probe() {
+        let mut link = link(0);
+        link.forgive(at(50));
+        assert_eq!(link.probe_due(&config()), Some(at(50)));
+        let (limit, _) = link.verdict(&config(), None).unwrap();
+        assert_eq!(limit, at(50 + 30));
+    }
+
+    #[test]
+    fn probes_are_spread_over_the_time_that_the_peer_has() {
+        let config = config().to_builder().with_probes(3).build().unwrap();
+        let mut link = link(0);
+        link.forgive(at(50));
+        for due in [50, 60, 70] {
+            assert_eq!(link.probe_due(&config), Some(at(due)));
+            link.beat_asked(&config, at(due));
+            link.beat_sent(link.gap, at(due));
+        }
+        assert_eq!(link.probe_due(&config), None);
+    }
+
+    #[test]
+    fn a_heartbeat_in_flight_serves_unless_it_was_answered_already() {
+        let config = config();
+        let mut waits = link(0);
+        waits.beat_asked(&config, at(10));
+        let mut answered = waits;
+        waits.forgive(at(50));
+        assert_eq!(waits.probes_asked, 1);
+        answered.answered(None, 1, at(11));
+        answered.forgive(at(50));
+        assert_eq!(answered.probes_asked, 0);
+    }
+
+    #[test]
+    fn evidence_ends_suspicion() {
+        let mut link = link(0);
+        link.forgive(at(50));
+        link.received(&config(), at(51));
+        assert!(!link.suspect);
+        assert_eq!(link.probe_due(&config()), None);
     }
 }

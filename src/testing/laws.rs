@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
-use core::fmt::Write as _;
+use core::fmt::{self, Write as _};
 
 use super::model::{Broken, Model, Verdict, broken};
 use super::span::{at, maybe_at};
@@ -94,6 +94,17 @@ enum What {
     Handle(Event),
     Poll(Option<Action>),
     SetLimits(Limits, Result<(), ConfigError>),
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} ns: ", self.now.as_nanos())?;
+        match &self.what {
+            What::Handle(event) => write!(f, "{event:?}"),
+            What::Poll(action) => write!(f, "poll: {action:?}"),
+            What::SetLimits(limits, result) => write!(f, "{limits:?}: {result:?}"),
+        }
+    }
 }
 
 impl Checked {
@@ -300,7 +311,7 @@ impl Checked {
             let _ = writeln!(report, "… {} calls before …", self.forgotten);
         }
         for call in &self.calls {
-            let _ = writeln!(report, "at {} ns: {:?}", call.now.as_nanos(), call.what);
+            let _ = writeln!(report, "{call}");
         }
         report
     }

@@ -256,7 +256,7 @@ impl Model {
                 }
             }
             Stage::Open(_) => self.poll_open(action),
-            Stage::Closing(closing) => self.poll_closing(*closing, action),
+            &mut Stage::Closing(closing) => self.poll_closing(closing, action),
             Stage::Waiting(_) => self.poll_waiting(action),
             Stage::Done(owed) => {
                 let owed = owed.take().map(Action::GiveUp);
@@ -316,11 +316,7 @@ impl Model {
             }
             Some(Action::Close(reason)) => {
                 let verdict = |due: &&super::link::Due| due.what == What::Verdict(reason);
-                let Some(due) = dues
-                    .iter()
-                    .filter(verdict)
-                    .min_by_key(|due| due.when.least)
-                else {
+                let Some(due) = dues.iter().filter(verdict).min_by_key(|due| due.when.least) else {
                     return broken(1, format!("{reason}, of which nothing is known"));
                 };
                 if due.when.least > now {

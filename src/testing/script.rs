@@ -375,9 +375,7 @@ fn configured(bytes: &mut Bytes<'_>) -> Config {
             builder = builder.with_flood(gap, u32::from(bytes.byte()));
         }
         if let Some(age) = bytes.maybe() {
-            builder = builder
-                .with_max_age(age)
-                .with_max_age_jitter(bytes.ratio());
+            builder = builder.with_max_age(age).with_max_age_jitter(bytes.ratio());
         }
         if let Some(tolerance) = bytes.maybe() {
             builder = builder.with_stall_tolerance(tolerance);
