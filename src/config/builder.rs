@@ -74,8 +74,8 @@ impl ConfigBuilder {
 
     /// Send a heartbeat when nothing else was sent for this long. Default
     /// 55 s, just under the 60 s after which common proxies drop a quiet
-    /// connection (nginx [`proxy_read_timeout`](https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_read_timeout),
-    /// AWS [load balancers](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html)).
+    /// connection ([nginx](https://nginx.org/en/docs/http/websocket.html), AWS
+    /// [Application Load Balancers](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html)).
     pub const fn with_interval(mut self, interval: Duration) -> Self {
         self.0.interval = Some(Span::saturating(interval));
         self
@@ -104,9 +104,10 @@ impl ConfigBuilder {
         self
     }
 
-    /// Count any bytes we send as a heartbeat. Default yes, as in MQTT
-    /// ([3.1.2.10](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html#_Toc398718030))
-    /// and [STOMP](https://stomp.github.io/stomp-specification-1.2.html#Heart-beating).
+    /// Count any bytes we send as a heartbeat. Default yes, as in
+    /// [STOMP](https://stomp.github.io/stomp-specification-1.2.html#Heart-beating)
+    /// and, for whole packets,
+    /// [MQTT](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html#_Toc385349238).
     /// Switch it off for peers that want real heartbeats
     /// ([`Evidence::Heartbeats`]).
     pub const fn with_only_when_idle(mut self, only_when_idle: bool) -> Self {
@@ -116,7 +117,7 @@ impl ConfigBuilder {
 
     /// Call the peer dead ([`PeerSilent`](crate::CloseReason::PeerSilent))
     /// after this long without evidence of life. Default 120 s: two beats and
-    /// a margin. The *idle timeout* of [RFC 9000
+    /// a margin. Akin to the *idle timeout* of [RFC 9000
     /// §10.1](https://www.rfc-editor.org/rfc/rfc9000#section-10.1).
     pub const fn with_silence_timeout(mut self, timeout: Duration) -> Self {
         self.0.silence_timeout = Some(Span::saturating(timeout));
@@ -154,8 +155,7 @@ impl ConfigBuilder {
     /// For ping/pong protocols: close with
     /// [`NoAnswer`](crate::CloseReason::NoAnswer) when a heartbeat falls due
     /// and this many had no evidence of life since. Default none. As
-    /// [`ping_max`](https://docs.nats.io/running-a-nats-service/configuration)
-    /// of NATS.
+    /// [`ping_max`](https://docs.nats.io/reference/config/ping_max) of NATS.
     pub const fn with_max_unanswered(mut self, max: u16) -> Self {
         self.0.max_unanswered = max;
         self
@@ -185,8 +185,9 @@ impl ConfigBuilder {
 
     /// Close with [`NoHello`](crate::CloseReason::NoHello) when no byte at all
     /// came this long after the link was up. Default none; must be below
-    /// `silence_timeout`. The guard of [HTTP servers against
-    /// slowloris](https://nginx.org/en/docs/http/ngx_http_core_module.html#client_header_timeout).
+    /// `silence_timeout`. Against sockets that connect and say nothing;
+    /// compare nginx's [`client_header_timeout`](https://nginx.org/en/docs/http/ngx_http_core_module.html#client_header_timeout),
+    /// which bounds the whole header.
     pub const fn with_hello_timeout(mut self, timeout: Duration) -> Self {
         self.0.hello_timeout = Some(Span::saturating(timeout));
         self
@@ -285,7 +286,7 @@ impl ConfigBuilder {
     }
 
     /// Shorten each link's age by a random part of up to this ratio, below
-    /// 100 %. Default none. gRPC A9 takes 10 %.
+    /// 100 %. Default none. gRPC A9 takes ±10 %.
     pub const fn with_max_age_jitter(mut self, jitter: Ratio) -> Self {
         self.0.max_age_jitter = Permille::new(jitter);
         self
@@ -304,9 +305,11 @@ impl ConfigBuilder {
     }
 
     /// Clients: attempts start again from the first after a link that lived
-    /// this long. Default 10 s. Without it, a server that accepts and drops
-    /// would be tried at the shortest delay for ever ([grpc
-    /// issue](https://github.com/grpc/grpc-go/issues/954)).
+    /// this long. Default 10 s, as in the [AWS MQTT
+    /// client](https://github.com/awslabs/aws-c-mqtt/pull/212). Without it, a
+    /// server that accepts and drops would be tried at the shortest delay for
+    /// ever, "thousands of times per second" in one
+    /// [report](https://github.com/grpc/grpc-go/issues/1525).
     pub const fn with_stable_after(mut self, stable_after: Duration) -> Self {
         self.0.stable_after = Span::saturating(stable_after);
         self

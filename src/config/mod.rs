@@ -296,7 +296,7 @@ impl Config {
     ///
     /// Without that margin the first delayed packet loses the link. The margin
     /// is MQTT's, whose server waits [one and a half times the keep
-    /// alive](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html#_Toc398718030).
+    /// alive](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html#_Toc385349238).
     /// Where the other end never beats, the answers to our own beats are what
     /// must come in time.
     ///

@@ -105,8 +105,9 @@ impl Link {
         self.suspect = Some(now);
         self.unanswered = 0;
         self.unanswered_since = None;
-        // A heartbeat in flight serves as a probe, with all its time again.
-        self.probes = u32::from(self.in_flight.is_some());
+        // A heartbeat in flight serves as a probe, with all its time again,
+        // unless it was answered before.
+        self.probes = u32::from(self.in_flight.is_some() && !self.answered_early);
         self.in_flight = self.in_flight.map(|_| now);
     }
 
