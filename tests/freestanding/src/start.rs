@@ -1,0 +1,89 @@
+//! What the C library would do: the entry, the exit, and the four functions
+//! that compiled code may call without being asked.
+
+use core::arch::{asm, global_asm};
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("the system call is that of Linux on x86-64");
+
+// `call`, because a function expects its return address on the stack: the
+// kernel leaves the stack aligned as it is before a call.
+global_asm!(".global _start", "_start:", "call {main}", "ud2", main = sym main);
+
+extern "C" fn main() -> ! {
+    let status = match crate::program() {
+        Ok(()) => 0,
+        Err(failure) => failure as u64,
+    };
+    // SAFETY: the system call `exit` touches no memory and does not return.
+    unsafe { asm!("syscall", in("rax") 60_u64, in("rdi") status, options(noreturn, nostack)) }
+}
+
+/// # Safety
+/// As in C: `count` bytes can be read at `from` and written at `to`, and the
+/// two ranges do not overlap.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "rep movsb",
+            inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _,
+            options(nostack, preserves_flags),
+        );
+    }
+    to
+}
+
+/// # Safety
+/// As in C: `count` bytes can be read at `from` and written at `to`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
+    if to.addr().wrapping_sub(from.addr()) >= count {
+        // SAFETY: the caller's promise, and the start of `to` is not inside `from`.
+        return unsafe { memcpy(to, from, count) };
+    }
+    // SAFETY: the caller's promise; from the last byte to the first, so that
+    // what is overwritten has been read.
+    unsafe {
+        asm!(
+            "std", "rep movsb", "cld",
+            inout("rcx") count => _,
+            inout("rdi") to.wrapping_add(count).wrapping_sub(1) => _,
+            inout("rsi") from.wrapping_add(count).wrapping_sub(1) => _,
+            options(nostack),
+        );
+    }
+    to
+}
+
+/// # Safety
+/// As in C: `count` bytes can be written at `to`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "rep stosb",
+            inout("rcx") count => _, inout("rdi") to => _, in("eax") byte,
+            options(nostack, preserves_flags),
+        );
+    }
+    to
+}
+
+/// # Safety
+/// As in C: `count` bytes can be read at either.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, count: usize) -> i32 {
+    let mut at = 0;
+    while at < count {
+        // SAFETY: the caller's promise.
+        let (a, b) = unsafe { (one.wrapping_add(at).read(), other.wrapping_add(at).read()) };
+        if a != b {
+            return i32::from(a).wrapping_sub(i32::from(b));
+        }
+        at = at.wrapping_add(1);
+    }
+    0
+}
