@@ -67,27 +67,28 @@ impl Offer {
 }
 
 impl Agreement {
-    /// The limits to set: our interval, and a silence timeout of the peer's
-    /// interval times `margin` (STOMP asks for an error margin; 150 % is the
+    /// The limits to set in place of the `current` ones: our interval, and a
+    /// silence timeout of the peer's interval times `margin` (STOMP asks for an error margin; 150 % is the
     /// least that [`compatible_with`](crate::Config::compatible_with) accepts).
     ///
     /// ```
     /// use core::time::Duration;
-    /// use nabiz::{Offer, Ratio};
+    /// use nabiz::{Config, Offer, Ratio};
     ///
     /// let settled = Offer::from_millis(10_000, 10_000).agree(Offer::from_millis(0, 20_000));
-    /// let limits = settled.limits(Ratio::percent(200));
+    /// let limits = settled.limits(Config::client().build()?.limits(), Ratio::percent(200));
     /// assert_eq!(limits.interval, Some(Duration::from_secs(20)));
     /// assert_eq!(limits.silence_timeout, None);
+    /// # Ok::<(), nabiz::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn limits(self, margin: Ratio) -> Limits {
+    pub fn limits(self, current: Limits, margin: Ratio) -> Limits {
         Limits {
             interval: self.send_every,
             silence_timeout: self
                 .receive_every
                 .map(|every| Span::saturating(every).times(margin).duration()),
-            answer_timeout: None,
+            ..current
         }
     }
 }

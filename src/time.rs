@@ -61,7 +61,7 @@ impl Timestamp {
     /// Nanoseconds since the epoch.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
-        self.0.get().saturating_sub(1)
+        self.0.get().wrapping_sub(1) // never zero
     }
 
     /// Time since the epoch.
@@ -136,7 +136,7 @@ impl Span {
     }
 
     pub(crate) const fn nanos(self) -> u64 {
-        self.0.get().saturating_sub(1)
+        self.0.get().wrapping_sub(1) // never zero
     }
 
     pub(crate) const fn duration(self) -> Duration {
@@ -153,6 +153,12 @@ impl Span {
 
     /// `self × numerator ÷ denominator`, rounded down, saturating.
     pub(crate) const fn scaled(self, numerator: u64, denominator: u64) -> Self {
+        // Mostly it fits 64 bits, whose division is several times as fast.
+        if let Some(product) = self.nanos().checked_mul(numerator) {
+            if let Some(nanos) = product.checked_div(denominator) {
+                return Self::from_nanos(nanos);
+            }
+        }
         #[allow(clippy::arithmetic_side_effects)] // two u64 multiplied fit a u128
         let product = self.nanos() as u128 * numerator as u128;
         match product.checked_div(denominator as u128) {

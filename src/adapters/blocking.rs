@@ -4,8 +4,8 @@
 mod transport;
 
 pub use super::clock::Clock;
-pub use super::link::{LinkEvent, SendError};
-pub use transport::Transport;
+pub use super::link::{LinkEvent, SendError, random_seed};
+pub use transport::{Transport, dial_tcp};
 
 use core::fmt;
 use core::time::Duration;
@@ -15,8 +15,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
-use super::link::{Engine, Step, random_seed};
-use crate::config::{Config, ConfigError, Limits};
+use super::link::{Engine, Step};
+use crate::config::{Config, ConfigError, Limits, Role, Rule};
 use crate::session::{Action, Event, HeartbeatId, Session, Status};
 use crate::time::Timestamp;
 
@@ -24,7 +24,8 @@ use crate::time::Timestamp;
 /// transport.
 ///
 /// Give [`timeout`](Self::timeout) to `set_read_timeout`, read, report what
-/// came, and [`poll`](Self::poll) when the read timed out.
+/// came, and [`poll`](Self::poll), also when something came: a peer that never
+/// pauses must not keep our heartbeats from being sent.
 ///
 /// ```no_run
 /// use std::io::{ErrorKind, Read, Write};
@@ -40,20 +41,19 @@ use crate::time::Timestamp;
 ///     match stream.read(&mut buffer) {
 ///         Ok(0) => break,
 ///         Ok(_) => pulse.handle(Event::Received),
-///         Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-///             while let Some(action) = pulse.poll() {
-///                 match action {
-///                     Action::SendHeartbeat { .. } => {
-///                         stream.write_all(b"ping\n")?;
-///                         pulse.handle(Event::HeartbeatSent);
-///                     }
-///                     Action::Close(_) | Action::Abort => return Ok(()),
-///                     // Only clients do these.
-///                     Action::Connect { .. } | Action::Reconnect { .. } | Action::GiveUp(_) => {}
-///                 }
-///             }
-///         }
+///         Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
 ///         Err(e) => return Err(e.into()),
+///     }
+///     while let Some(action) = pulse.poll() {
+///         match action {
+///             Action::SendHeartbeat { .. } => {
+///                 stream.write_all(b"ping\n")?;
+///                 pulse.handle(Event::HeartbeatSent);
+///             }
+///             Action::Close(_) | Action::Abort => return Ok(()),
+///             // Only clients do these.
+///             Action::Connect { .. } | Action::Reconnect { .. } | Action::GiveUp(_) => {}
+///         }
 ///     }
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -142,7 +142,7 @@ fn wait_until(due: Timestamp, now: Timestamp) -> Duration {
 /// use nabiz::blocking::{Link, LinkEvent};
 ///
 /// let ping = |_id, out: &mut Vec<u8>| out.extend_from_slice(b"ping\n");
-/// let mut link = Link::tcp("example.org:4000", Config::client().build()?, ping);
+/// let mut link = Link::tcp("example.org:4000", Config::client().build()?, ping)?;
 /// let mut buffer = [0; 4096];
 /// while let Some(event) = link.next(&mut buffer) {
 ///     match event {
@@ -157,8 +157,8 @@ fn wait_until(due: Timestamp, now: Timestamp) -> Duration {
 pub struct Link<T> {
     shared: Arc<Shared<T>>,
     connect: Box<dyn FnMut(Option<Duration>) -> io::Result<T> + Send>,
-    /// Reads since the last poll while something was due.
-    reads: u32,
+    /// `Up` was returned, and `next` not called since.
+    is_greeting: bool,
 }
 
 struct Shared<T> {
@@ -182,23 +182,20 @@ const RETRY_WRITE: Duration = Duration::from_millis(10);
 /// The longest a link sleeps without a look at the clock, which may have
 /// jumped: timers stand still while the machine sleeps.
 const NAP: Duration = Duration::from_secs(10);
-/// Reads before a poll that is due, so that a peer that never pauses cannot
-/// keep our heartbeats from being sent.
-const MOST_READS: u32 = 64;
 
 impl Link<TcpStream> {
     /// A link over TCP to `address`, resolved anew for each dial, by the
     /// default [`Clock`] and with a random seed. `heartbeat` writes the
     /// heartbeat's bytes.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Where the configuration is a server's.
     pub fn tcp(
         address: impl ToSocketAddrs + Send + 'static,
         config: Config,
         heartbeat: impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static,
-    ) -> Self {
-        Self::new(config, heartbeat, move |budget| {
-            transport::dial_tcp(&address, budget)
-        })
+    ) -> Result<Self, ConfigError> {
+        Self::new(config, heartbeat, move |budget| dial_tcp(&address, budget))
     }
 }
 
@@ -206,26 +203,36 @@ impl<T: Transport> Link<T> {
     /// A link over what `connect` makes, by the default [`Clock`] and with a
     /// random seed. `heartbeat` writes the heartbeat's bytes; `connect` is
     /// given the time it may take, none for any.
-    #[must_use]
+    ///
+    /// `heartbeat` is called while the link is locked: it must not use the
+    /// link's own handle.
+    ///
+    /// # Errors
+    /// Where the configuration is a server's.
     pub fn new(
         config: Config,
         heartbeat: impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static,
         connect: impl FnMut(Option<Duration>) -> io::Result<T> + Send + 'static,
-    ) -> Self {
+    ) -> Result<Self, ConfigError> {
         Self::with(config, random_seed(), Clock::default(), heartbeat, connect)
     }
 
     /// The same with this seed, by this clock.
-    #[must_use]
+    ///
+    /// # Errors
+    /// As there.
     pub fn with(
         config: Config,
         seed: u64,
         clock: Clock,
         heartbeat: impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static,
         connect: impl FnMut(Option<Duration>) -> io::Result<T> + Send + 'static,
-    ) -> Self {
+    ) -> Result<Self, ConfigError> {
+        if config.role() != Role::Client {
+            return Err(ConfigError::new("role", Rule::NotClient));
+        }
         let engine = Engine::new(config, seed, Box::new(heartbeat), clock.now());
-        Self {
+        Ok(Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
                     engine,
@@ -236,8 +243,8 @@ impl<T: Transport> Link<T> {
                 clock,
             }),
             connect: Box::new(connect),
-            reads: 0,
-        }
+            is_greeting: false,
+        })
     }
 
     /// How many bytes may wait to be written, 1 MiB unless set. One message
@@ -248,29 +255,26 @@ impl<T: Transport> Link<T> {
 
     /// What happened next; waits for it. None: the link is done for good.
     ///
-    /// Received bytes are put into `buffer`, which must not be empty.
+    /// Received bytes are put into `buffer`; with an empty one, none are read.
     pub fn next<'b>(&mut self, buffer: &'b mut [u8]) -> Option<LinkEvent<'b>> {
+        let shared = Arc::clone(&self.shared);
+        if self.is_greeting {
+            self.is_greeting = false;
+            shared.lock().engine.greeted();
+        }
         loop {
-            let shared = Arc::clone(&self.shared);
             let mut state = shared.lock();
             if let Some(report) = state.engine.report() {
+                self.is_greeting = matches!(report, LinkEvent::Up { .. });
                 return Some(report);
             }
             let now = shared.clock.now();
-            let is_due = state
-                .engine
-                .session()
-                .deadline()
-                .is_some_and(|due| due <= now);
-            if is_due && self.reads < MOST_READS && state.transport.is_some() {
-                // What is there to read may withdraw a verdict.
+            if state.engine.would_convict(now) {
                 if let Some(read) = shared.read(state, buffer, Duration::ZERO) {
-                    self.reads = self.reads.saturating_add(1);
                     return buffer.get(..read).map(LinkEvent::Data);
                 }
                 state = shared.lock();
             }
-            self.reads = 0;
             let now = shared.clock.now();
             match state.engine.step(now) {
                 Step::Dial { budget } => {
@@ -279,16 +283,23 @@ impl<T: Transport> Link<T> {
                     shared.dialled(dialled);
                 }
                 Step::Transfer { until } => {
-                    state.flush(now);
+                    let had_output = state.engine.has_output();
+                    let may_write = state.flush(now);
+                    let has_output = state.engine.has_output();
+                    let is_flushed = had_output && !has_output;
+                    if is_flushed || state.engine.has_reports() {
+                        continue; // the next step may be another one
+                    }
                     let mut wait = shared.wait(until, now);
-                    if Arc::strong_count(&self.shared) > 2 {
+                    if has_output {
+                        wait = if may_write {
+                            Duration::ZERO
+                        } else {
+                            RETRY_WRITE
+                        };
+                    }
+                    if Arc::strong_count(&shared) > 2 {
                         wait = wait.min(GLANCE); // a handle may ask for something
-                    }
-                    if state.engine.has_output() {
-                        wait = wait.min(RETRY_WRITE);
-                    }
-                    if state.engine.has_reports() {
-                        continue;
                     }
                     if let Some(read) = shared.read(state, buffer, wait) {
                         return buffer.get(..read).map(LinkEvent::Data);
@@ -311,10 +322,14 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Sends `bytes` as one message; see [`LinkHandle::send`].
+    /// Sends `bytes` as one message: writes what the transport takes at once,
+    /// and leaves the rest to [`next`](Self::next). Never waits.
+    ///
+    /// What is sent between [`LinkEvent::Up`] and the next call of `next` goes
+    /// ahead of everything else on that link: heartbeats and handles wait.
     ///
     /// # Errors
-    /// As there.
+    /// Where the link is not up, or too much waits already.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), SendError> {
         self.shared.send(bytes)
     }
@@ -337,14 +352,16 @@ impl<T: Transport> Link<T> {
         state.engine.session_mut().set_limits(limits, now)
     }
 
-    /// While waiting: dial soon. While up: ask the peer whether it is there.
+    /// While waiting: dial soon, once a wait. While up: ask the peer whether it
+    /// is there. See [`Event::Resumed`].
     pub fn reconnect_now(&mut self) {
         self.report(Event::Resumed);
     }
 
     /// Ends it for good: what waits is still written, the peer is told, and
     /// [`next`](Self::next) returns `None` when it has closed too, or after
-    /// `close_grace`.
+    /// `close_grace`. A dial under way is waited for: the closure that dials is
+    /// the caller's.
     pub fn shutdown(&mut self) {
         self.report(Event::Shutdown);
     }
@@ -364,6 +381,18 @@ impl<T: Transport> Link<T> {
     }
 }
 
+/// Nobody drives the link any more: what its handles have is a link that is
+/// done, and no transport.
+impl<T> Drop for Link<T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let now = self.shared.clock.now();
+        state.engine.tell(Event::Shutdown, now);
+        state.engine.gone(None, now);
+        state.transport = None;
+    }
+}
+
 impl<T> fmt::Debug for Link<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
@@ -379,12 +408,15 @@ pub struct LinkHandle<T> {
 }
 
 impl<T: Transport> LinkHandle<T> {
-    /// Sends `bytes` as one message: writes what the transport takes at once,
-    /// and leaves the rest to [`Link::next`]. Never waits.
+    /// Sends `bytes` as one message; see [`Link::send`].
     ///
     /// # Errors
-    /// Where the link is not up, or too much waits already.
+    /// Where the link is not up, or its own thread has not yet had its turn to
+    /// speak after [`LinkEvent::Up`]; where too much waits already.
     pub fn send(&self, bytes: &[u8]) -> Result<(), SendError> {
+        if !self.shared.lock().engine.is_greeted() {
+            return Err(SendError::NotConnected);
+        }
         self.shared.send(bytes)
     }
 
@@ -449,6 +481,9 @@ impl<T> Shared<T> {
 impl<T: Transport> Shared<T> {
     fn send(&self, bytes: &[u8]) -> Result<(), SendError> {
         let mut state = self.lock();
+        if state.broken.is_some() {
+            return Err(SendError::NotConnected);
+        }
         state.engine.send(bytes)?;
         state.flush(self.clock.now());
         Ok(())
@@ -460,8 +495,12 @@ impl<T: Transport> Shared<T> {
         match dialled {
             Ok(transport) => {
                 state.broken = None;
-                state.transport = Some(Arc::new(transport));
-                state.engine.connected(now);
+                if state.engine.connected(now) {
+                    state.transport = Some(Arc::new(transport));
+                } else {
+                    // Abandoned meanwhile; it may be gone by itself.
+                    let _ = transport.abort();
+                }
             }
             Err(error) => state.engine.gone(Some(error), now),
         }
@@ -475,7 +514,10 @@ impl<T: Transport> Shared<T> {
         buffer: &mut [u8],
         wait: Duration,
     ) -> Option<usize> {
-        let transport = state.transport.clone()?;
+        let Some(transport) = state.transport.clone().filter(|_| !buffer.is_empty()) else {
+            self.sleep(state, wait);
+            return None;
+        };
         let was_broken = state.broken.is_some();
         drop(state);
         let wait = if was_broken { Duration::ZERO } else { wait };
@@ -485,7 +527,7 @@ impl<T: Transport> Shared<T> {
         let error = match read {
             Ok(0) => state.broken.take(),
             Ok(read) => {
-                state.engine.received(now);
+                state.engine.received(read, now);
                 return Some(read);
             }
             Err(error) if is_timeout(&error) && !was_broken => return None,
@@ -506,15 +548,17 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 impl<T: Transport> State<T> {
-    /// Writes what the transport takes without waiting.
-    fn flush(&mut self, now: Timestamp) {
+    /// Writes what the transport takes without waiting, and says whether it
+    /// would take more.
+    fn flush(&mut self, now: Timestamp) -> bool {
         let Some(transport) = &self.transport else {
-            return;
+            return false;
         };
         let flushed = self.engine.flush(now, |bytes| transport.write_now(bytes));
-        if let Err(error) = flushed {
-            self.broken = Some(error);
-        }
+        flushed.unwrap_or_else(|error| {
+            self.broken.get_or_insert(error);
+            false
+        })
     }
 
     fn finish(&mut self) {

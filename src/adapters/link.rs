@@ -33,8 +33,9 @@ pub enum LinkEvent<'a> {
         /// Its number.
         id: HeartbeatId,
     },
-    /// We were asleep or stalled, and nobody is judged for that: where the
-    /// peer has not spoken since, it is asked whether it is still there.
+    /// We were asleep, stalled, or told to look again (`reconnect_now`).
+    /// Nobody is judged for that: where the peer has not spoken since, it is
+    /// asked whether it is still there.
     Stalled,
     /// The link, or the attempt at one, has ended.
     #[non_exhaustive]
@@ -47,7 +48,7 @@ pub enum LinkEvent<'a> {
         silence: Option<Duration>,
         /// When the next dial comes; none: never.
         retry_in: Option<Duration>,
-        /// The number of that dial.
+        /// The number of that dial; of the last one if there is none to come.
         attempt: u32,
     },
     /// The next dial was moved.
@@ -63,7 +64,7 @@ pub enum LinkEvent<'a> {
 }
 
 /// Why bytes were not taken for sending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendError {
     /// The link is not up. What was meant for one link rarely makes sense on
@@ -85,8 +86,19 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> Self {
+        let kind = match error {
+            SendError::NotConnected => io::ErrorKind::NotConnected,
+            SendError::Full => io::ErrorKind::WouldBlock,
+        };
+        Self::new(kind, error)
+    }
+}
+
 /// A seed from the standard library's randomly keyed hasher.
-pub(super) fn random_seed() -> u64 {
+#[must_use]
+pub fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
@@ -94,7 +106,13 @@ pub(super) fn random_seed() -> u64 {
 pub(super) type Heartbeat = Box<dyn FnMut(HeartbeatId, &mut Vec<u8>) + Send>;
 
 /// The most bytes that may wait to be written, unless set.
-pub(super) const SEND_LIMIT: usize = 1 << 20;
+const SEND_LIMIT: usize = 1 << 20;
+/// Writes in a row, after which others get their turn.
+const MOST_WRITES: usize = 64;
+/// Reads, and bytes, that may go ahead of a verdict: a peer that never pauses
+/// cannot put it off for ever.
+const MOST_READS: u32 = 64;
+const MOST_BYTES: usize = 4 << 20;
 
 /// What the runtime is to do next.
 #[derive(Debug)]
@@ -124,9 +142,18 @@ pub(super) struct Engine {
     end: Option<End>,
     /// There is a transport.
     up: bool,
+    /// The user has had the chance to speak first.
+    greeted: bool,
     /// The peer was told that no more will be sent.
     finished: bool,
     stalls: u16,
+    /// A flush that came while the driver was late; told when it is back.
+    flushed_late: Option<Event>,
+    /// The peer's silence when the user ended the link.
+    silence: Option<Duration>,
+    /// What was read since the last step.
+    reads: u32,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -145,8 +172,13 @@ impl Engine {
             reports: VecDeque::new(),
             end: None,
             up: false,
+            greeted: false,
             finished: false,
             stalls: 0,
+            flushed_late: None,
+            silence: None,
+            reads: 0,
+            bytes: 0,
         }
     }
 
@@ -180,22 +212,34 @@ impl Engine {
             | Event::Rejected
             | Event::Resumed
             | Event::Shutdown
-            | Event::Drain => self.session.handle(event, now),
+            | Event::Drain => {
+                self.silence = self.session.status(now).silence.or(self.silence);
+                self.session.handle(event, now);
+            }
             // The rest is the transport's, which we watch ourselves.
             _ => {}
         }
     }
 
+    /// The user knows that the link is up, and said what it wanted to say.
+    pub(super) fn greeted(&mut self) {
+        self.greeted = self.up;
+    }
+
+    pub(super) fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
     /// Takes bytes for sending.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        if self.session.phase() != Phase::Open {
+        if !self.up || self.session.phase() != Phase::Open {
             return Err(SendError::NotConnected);
         }
         let waiting = self.outbox.waiting();
         if waiting > 0 && waiting.saturating_add(bytes.len()) > self.send_limit {
             return Err(SendError::Full);
         }
-        self.outbox.push(bytes);
+        self.outbox.push(bytes, !self.greeted);
         Ok(())
     }
 
@@ -203,45 +247,77 @@ impl Engine {
         !self.outbox.is_empty()
     }
 
-    /// Writes until `write` takes no more. An error other than `WouldBlock`
-    /// is the transport's end.
+    /// Writes until `write` takes no more, and says whether it would take more.
+    /// An error other than `WouldBlock` is the transport's end.
     pub(super) fn flush(
         &mut self,
         now: Timestamp,
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
-    ) -> io::Result<()> {
-        while let Some(flushed) = self.outbox.flush(&mut write) {
-            match flushed {
-                Ok(Flushed::Some) => self.session.handle(Event::Sent, now),
-                Ok(Flushed::Heartbeat(id)) => {
-                    self.session.handle(Event::HeartbeatSent, now);
+    ) -> io::Result<bool> {
+        for _ in 0..MOST_WRITES {
+            match self.outbox.flush(&mut write) {
+                None => break,
+                Some(Ok(Flushed::Some)) => self.flushed(Event::Sent, now),
+                Some(Ok(Flushed::Heartbeat(id))) => {
+                    self.flushed(Event::HeartbeatSent, now);
                     self.reports.push_back(LinkEvent::HeartbeatSent { id });
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => {
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Some(Err(error)) => {
                     self.outbox.clear();
                     return Err(error);
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// The dial succeeded.
-    pub(super) fn connected(&mut self, now: Timestamp) {
+    /// A write that comes late must not spend the forgiveness that belongs to
+    /// the reader, who alone can send a probe: it is told with the next step.
+    fn flushed(&mut self, event: Event, now: Timestamp) {
+        if !self.is_due(now) {
+            self.session.handle(event, now);
+        } else if self.flushed_late != Some(Event::HeartbeatSent) {
+            self.flushed_late = Some(event);
+        }
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.session.deadline().is_some_and(|due| due <= now)
+    }
+
+    /// Whether a step at `now` would call the peer dead. Then what is there to
+    /// read is to be read first: it may withdraw the verdict.
+    pub(super) fn would_convict(&self, now: Timestamp) -> bool {
+        self.is_due(now)
+            && (self.reads < MOST_READS || self.bytes < MOST_BYTES)
+            && matches!(
+                self.session.clone().poll(now),
+                Some(Action::Close(reason)) if reason.is_liveness()
+            )
+    }
+
+    /// The dial succeeded; false if it is not wanted any more.
+    pub(super) fn connected(&mut self, now: Timestamp) -> bool {
         self.outbox.clear();
+        self.greeted = false;
         self.finished = false;
+        self.flushed_late = None;
+        self.silence = None;
         let attempt = self.session.status(now).attempt;
         self.session.handle(Event::Connected, now);
         self.up = self.session.phase() == Phase::Open;
         if self.up {
             self.reports.push_back(LinkEvent::Up { attempt });
         }
+        self.up
     }
 
     /// Bytes came.
-    pub(super) fn received(&mut self, now: Timestamp) {
+    pub(super) fn received(&mut self, bytes: usize, now: Timestamp) {
+        self.reads = self.reads.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
         self.session.handle(Event::Received, now);
     }
 
@@ -258,6 +334,11 @@ impl Engine {
 
     /// What to do next. Everything that was there to read has been read.
     pub(super) fn step(&mut self, now: Timestamp) -> Step {
+        self.reads = 0;
+        self.bytes = 0;
+        if let Some(event) = self.flushed_late.take() {
+            self.session.handle(event, now);
+        }
         loop {
             let silence = self.session.status(now).silence;
             let action = self.session.poll(now);
@@ -282,7 +363,7 @@ impl Engine {
                 Action::Close(reason) => {
                     self.end = Some(End {
                         error: None,
-                        silence,
+                        silence: silence.or(self.silence.take()),
                     });
                     if reason.is_liveness() || !self.up {
                         // Nobody is there to be polite to.
@@ -322,7 +403,8 @@ impl Engine {
             Phase::Waiting => Step::Sleep { until },
             Phase::Done => {
                 if let Some(end) = self.end.take() {
-                    let report = self.down(end, None, 0);
+                    let attempt = self.session.status(Timestamp::EPOCH).attempt;
+                    let report = self.down(end, None, attempt);
                     self.reports.push_back(report);
                 }
                 Step::Done

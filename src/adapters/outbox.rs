@@ -21,7 +21,12 @@ pub(super) struct Outbox {
 struct Message {
     bytes: Vec<u8>,
     heartbeat: Option<HeartbeatId>,
+    /// Whether heartbeats must wait for it.
+    first: bool,
 }
+
+/// Small messages share a buffer, and a write, up to this size.
+const SHARED: usize = 16 * 1024;
 
 /// What one write achieved.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,23 +47,36 @@ impl Outbox {
         self.waiting
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    /// No heartbeat goes ahead of what is said `first` on a link.
+    pub(super) fn push(&mut self, bytes: &[u8], first: bool) {
         if bytes.is_empty() {
             return;
         }
         self.waiting = self.waiting.saturating_add(bytes.len());
+        let is_started = self.written > 0 && self.messages.len() == 1;
+        if let Some(last) = self.messages.back_mut() {
+            let together = last.bytes.len().saturating_add(bytes.len());
+            if !is_started && last.heartbeat.is_none() && last.first == first && together <= SHARED
+            {
+                last.bytes.extend_from_slice(bytes);
+                return;
+            }
+        }
         self.messages.push_back(Message {
             bytes: bytes.to_vec(),
             heartbeat: None,
+            first,
         });
     }
 
     pub(super) fn push_heartbeat(&mut self, id: HeartbeatId, bytes: Vec<u8>) {
-        let place = usize::from(self.written > 0);
+        let first = self.messages.iter().take_while(|message| message.first);
+        let place = first.count().max(usize::from(self.written > 0));
         self.waiting = self.waiting.saturating_add(bytes.len());
         let heartbeat = Message {
             bytes,
             heartbeat: Some(id),
+            first: false,
         };
         self.messages.insert(place, heartbeat);
     }
@@ -70,10 +88,13 @@ impl Outbox {
     ) -> Option<io::Result<Flushed>> {
         let message = self.messages.front()?;
         let rest = message.bytes.get(self.written..).unwrap_or_default();
-        let written = match write(rest) {
-            Ok(0) if !rest.is_empty() => return Some(Err(io::ErrorKind::WriteZero.into())),
-            Ok(written) => written.min(rest.len()),
-            Err(error) => return Some(Err(error)),
+        let written = match rest.len() {
+            0 => 0,
+            len => match write(rest) {
+                Ok(0) => return Some(Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => written.min(len),
+                Err(error) => return Some(Err(error)),
+            },
         };
         let is_whole = written == rest.len();
         let heartbeat = message.heartbeat;
@@ -119,8 +140,8 @@ mod tests {
     #[test]
     fn heartbeats_go_ahead_of_messages() {
         let mut outbox = Outbox::default();
-        outbox.push(b"one");
-        outbox.push(b"two");
+        outbox.push(b"one", false);
+        outbox.push(b"two", false);
         outbox.push_heartbeat(id(1), b"!".to_vec());
         assert_eq!(drain(&mut outbox, 100), b"!onetwo");
         assert_eq!(outbox.waiting(), 0);
@@ -130,8 +151,7 @@ mod tests {
     fn never_inside_a_message_partly_written() {
         for most in 1..5 {
             let mut outbox = Outbox::default();
-            outbox.push(b"first");
-            outbox.push(b"second");
+            outbox.push(b"first", false);
             let mut wire = Vec::new();
             outbox
                 .flush(|bytes| {
@@ -140,6 +160,7 @@ mod tests {
                 })
                 .unwrap()
                 .unwrap();
+            outbox.push(b"second", false);
             outbox.push_heartbeat(id(1), b"!".to_vec());
             wire.extend(drain(&mut outbox, most));
             assert_eq!(wire, b"first!second");
@@ -163,15 +184,41 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push_heartbeat(id(7), vec![]);
         assert_eq!(
-            outbox.flush(|_| Ok(0)).unwrap().unwrap(),
+            outbox
+                .flush(|_| panic!("nothing to write"))
+                .unwrap()
+                .unwrap(),
             Flushed::Heartbeat(id(7))
         );
     }
 
     #[test]
+    fn what_is_said_first_stays_first() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"login", true);
+        outbox.push(b"more", false);
+        outbox.push_heartbeat(id(1), b"!".to_vec());
+        assert_eq!(drain(&mut outbox, 3), b"login!more");
+    }
+
+    #[test]
+    fn small_messages_share_a_write() {
+        let mut outbox = Outbox::default();
+        for _ in 0..10 {
+            outbox.push(b"small", false);
+        }
+        let mut writes = 0;
+        while let Some(flushed) = outbox.flush(|bytes| Ok(bytes.len())) {
+            flushed.unwrap();
+            writes += 1;
+        }
+        assert_eq!(writes, 1);
+    }
+
+    #[test]
     fn errors_lose_nothing() {
         let mut outbox = Outbox::default();
-        outbox.push(b"all");
+        outbox.push(b"all", false);
         let blocked = |_: &[u8]| Err(io::ErrorKind::WouldBlock.into());
         assert!(outbox.flush(blocked).unwrap().is_err());
         assert!(outbox.flush(|_| Ok(0)).unwrap().is_err());

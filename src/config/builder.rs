@@ -154,7 +154,8 @@ impl ConfigBuilder {
 
     /// For ping/pong protocols: close with
     /// [`NoAnswer`](crate::CloseReason::NoAnswer) when a heartbeat falls due
-    /// and this many had no evidence of life since. Default none. As
+    /// and this many had no evidence of life since (65535 is as good as no
+    /// limit). Default none. As
     /// [`ping_max`](https://docs.nats.io/reference/config/ping_max) of NATS.
     pub const fn with_max_unanswered(mut self, max: u16) -> Self {
         self.0.max_unanswered = max;

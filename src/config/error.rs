@@ -84,6 +84,8 @@ pub enum Rule {
     Unbounded,
     /// A server neither dials nor comes back.
     OnServer,
+    /// Only a client stays connected.
+    NotClient,
 }
 
 impl fmt::Display for Rule {
@@ -101,6 +103,7 @@ impl fmt::Display for Rule {
                 "needs write_timeout or silence_timeout: a heartbeat never flushed would end nothing"
             }
             Self::OnServer => "is for clients: a server does not dial",
+            Self::NotClient => "must be client: a server does not dial",
         })
     }
 }

@@ -297,8 +297,8 @@ impl Config {
     /// Without that margin the first delayed packet loses the link. The margin
     /// is MQTT's, whose server waits [one and a half times the keep
     /// alive](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html#_Toc385349238).
-    /// Where the other end never beats, the answers to our own beats are what
-    /// must come in time.
+    /// The answers that an end expects to its own beats count like the other
+    /// end's beats.
     ///
     /// # Errors
     /// The first pair of fields that does not fit.
@@ -326,7 +326,10 @@ impl Config {
             return Err(Incompatible::Suppressed { end });
         }
         let answered = self.interval.filter(|_| self.expects_answers());
-        let beats = other.interval.or(answered);
+        let beats = match (other.interval, answered) {
+            (Some(beats), Some(answers)) => Some(beats.min(answers)),
+            (beats, answers) => beats.or(answers),
+        };
         for (field, limit) in [
             ("silence_timeout", self.silence_timeout),
             ("hello_timeout", self.hello_timeout),
@@ -521,6 +524,16 @@ mod tests {
         );
         let asking = client.with_answer_timeout(secs(10)).build().unwrap();
         assert_eq!(asking.compatible_with(&mute), Ok(()));
+    }
+
+    #[test]
+    fn answers_count_like_beats() {
+        let asking = Config::client()
+            .with_interval(secs(10))
+            .with_answer_timeout(secs(5))
+            .with_silence_timeout(secs(30));
+        let server = Config::server().build().unwrap();
+        assert_eq!(asking.build().unwrap().compatible_with(&server), Ok(()));
     }
 
     #[test]

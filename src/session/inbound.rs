@@ -2,6 +2,7 @@
 
 use super::event::{CloseReason, HeartbeatId};
 use super::link::{Link, Mark};
+use super::outbound::earliest;
 use crate::config::{Config, Evidence};
 use crate::time::{Span, Timestamp};
 
@@ -64,8 +65,8 @@ impl Link {
             return true;
         };
         let thawing = self
-            .stalled
-            .is_some_and(|stalled| now.since(stalled) <= config.tolerance());
+            .thawed
+            .is_some_and(|thawed| now.since(thawed) <= config.tolerance());
         if self.suspect || thawing {
             return true; // what piled up while nobody read comes in a burst
         }
@@ -85,27 +86,59 @@ impl Link {
         config: &Config,
         retire: Option<Timestamp>,
     ) -> Option<(Timestamp, CloseReason)> {
-        let fresh = |since: Timestamp| match self.stalled {
+        self.limits(config, retire)
+            .into_iter()
+            .filter_map(|(at, reason)| Some((at?, reason)))
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// When the verdict would be taken.
+    fn limit(&self, config: &Config, retire: Option<Timestamp>) -> Option<Timestamp> {
+        self.limits(config, retire)
+            .into_iter()
+            .fold(None, |first, (at, _)| earliest(first, at))
+    }
+
+    fn silence_limit(&self, config: &Config) -> Option<Timestamp> {
+        self.fresh(self.evidence).after(config.silence_timeout?)
+    }
+
+    /// Since when a clock runs that began at `since`.
+    fn fresh(&self, since: Timestamp) -> Timestamp {
+        match self.stalled {
             Some(stalled) if self.suspect => stalled,
             _ => since,
-        };
-        let silence = config
-            .silence_timeout
-            .and_then(|limit| fresh(self.evidence).after(limit));
+        }
+    }
+
+    /// When something is due, be it a verdict or a heartbeat.
+    #[inline]
+    pub(super) fn due(&self, config: &Config, retire: Option<Timestamp>) -> Option<Timestamp> {
+        // Of all limits only these can run on an ordinary, idle link; most
+        // packets come over one.
+        if self.heard && !self.suspect && self.asked.is_none() && !config.expects_answers() {
+            let silence = self.silence_limit(config);
+            return earliest(earliest(silence, self.beat_due(config)), retire);
+        }
+        earliest(self.limit(config, retire), self.send_due(config))
+    }
+
+    fn limits(
+        &self,
+        config: &Config,
+        retire: Option<Timestamp>,
+    ) -> [(Option<Timestamp>, CloseReason); 5] {
         let hello = config
             .hello_timeout
             .filter(|_| !self.heard)
-            .and_then(|limit| fresh(self.connected).after(limit));
+            .and_then(|limit| self.fresh(self.connected).after(limit));
         [
-            (silence, CloseReason::PeerSilent),
+            (self.silence_limit(config), CloseReason::PeerSilent),
             (self.answer_limit(config), CloseReason::NoAnswer),
             (hello, CloseReason::NoHello),
             (self.write_limit(config), CloseReason::WriteStalled),
             (retire, CloseReason::TooOld),
         ]
-        .into_iter()
-        .filter_map(|(at, reason)| Some((at?, reason)))
-        .min_by_key(|(at, _)| *at)
     }
 
     /// Whether so many heartbeats went unanswered that the next one due
@@ -123,7 +156,7 @@ impl Link {
         }
         if self.is_out_of_answers(config) {
             let clock = self.answer_clock(config.answer_timeout);
-            return super::outbound::earliest(clock, self.beat_due(config));
+            return earliest(clock, self.beat_due(config));
         }
         self.answer_clock(if self.suspect {
             Some(config.probe_limit())

@@ -20,6 +20,8 @@ pub(super) struct Link {
     pub(super) asked: Option<Timestamp>,
     /// The last stall that was forgiven.
     pub(super) stalled: Option<Timestamp>,
+    /// The last stall, forgiven or not: what piled up meanwhile comes now.
+    pub(super) thawed: Option<Timestamp>,
     /// When the flood bucket is full again.
     pub(super) flood_full: Timestamp,
     /// Heartbeats flushed without evidence of life since.
@@ -60,6 +62,7 @@ impl Link {
             gap,
             asked: None,
             stalled: None,
+            thawed: None,
             flood_full: now,
             unanswered: 0,
             mark: Mark::Nothing,

@@ -175,10 +175,16 @@ impl Session {
     pub fn handle(&mut self, event: Event, now: Timestamp) {
         let now = self.advance(now);
         if self.is_early(now) {
-            // Both only move deadlines later, so the bound still holds.
+            // These only move deadlines later, so the bound still holds.
             match (event, &mut self.state) {
                 (Event::Received, State::Open(link)) => return link.received(&self.config, now),
                 (Event::Sent, State::Open(link)) => return link.sent(now),
+                (Event::HeartbeatReceived, State::Open(link)) => {
+                    let is_allowed = link.take_token(&self.config, now);
+                    if is_allowed {
+                        return link.evidence_of_life(now);
+                    }
+                }
                 _ => {}
             }
         }
@@ -206,9 +212,7 @@ impl Session {
                 since: Some(since), ..
             } => since.after(self.config.connect_timeout?),
             State::Open(link) => {
-                let verdict = link.verdict(&self.config, self.retire(link));
-                let due =
-                    outbound::earliest(verdict.map(|(at, _)| at), link.send_due(&self.config));
+                let due = link.due(&self.config, self.retire(link));
                 due.map(|due| due.max(self.settled))
             }
             State::Closing(closing) => match closing.since {
@@ -263,7 +267,9 @@ impl Session {
 
     #[inline(never)]
     fn handle_in_full(&mut self, event: Event, now: Timestamp) {
-        self.judge(now);
+        if event != Event::Resumed {
+            self.judge(now); // a resume is forgiven as it is, and once
+        }
         self.apply(event, now);
         self.bound = self.deadline();
     }
@@ -282,12 +288,18 @@ impl Session {
             .deadline()
             .and_then(|due| due.after(self.config.tolerance()))
             .is_some_and(|tolerated| tolerated < now);
-        let forgiven = match &self.state {
+        if !late {
+            return;
+        }
+        let forgiven = match &mut self.state {
             State::Connecting { forgiven, .. } => *forgiven,
-            State::Open(link) => link.suspect,
+            State::Open(link) => {
+                link.thawed = Some(now);
+                link.suspect
+            }
             _ => true,
         };
-        if late && !forgiven {
+        if !forgiven {
             self.forgive(now);
         }
     }
@@ -545,6 +557,7 @@ impl Session {
     }
 
     /// When the link is too old.
+    #[inline]
     fn retire(&self, link: &Link) -> Option<Timestamp> {
         let age = self.config.max_age?;
         let most = age.times(self.config.max_age_jitter.ratio());

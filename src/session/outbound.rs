@@ -95,10 +95,9 @@ pub(super) fn beat_gap(config: &Config, seed: u64, link: u32, number: u32, first
 
 /// The earlier of two instants, where none is never.
 pub(super) fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
+    // None is one beyond the last instant.
+    let order = |at: Option<Timestamp>| at.map_or(u64::MAX, Timestamp::as_nanos);
+    Timestamp::from_nanos(order(one).min(order(other)))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ impl Link {
     pub(super) fn forgive(&mut self, now: Timestamp) {
         self.suspect = true;
         self.stalled = Some(now);
+        self.thawed = Some(now);
         self.unanswered = 0;
         self.unanswered_since = None;
         if self.mark != Mark::Nothing {
@@ -49,7 +50,6 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::super::link::tests::{at, config, link};
-    use super::*;
 
     #[test]
     fn a_stall_starts_the_clocks_afresh_and_asks_for_a_probe() {

@@ -151,7 +151,7 @@ impl Checked {
         if began && self.session.status(now).rtt.is_some() {
             self.demand(broken(9, "a round-trip time of the last link".into()));
         }
-        self.model.handle(event);
+        self.model.handle(event, self.session.phase());
         self.finished |= matches!(event, Event::Shutdown | Event::Rejected);
         self.settle(now);
     }

@@ -111,7 +111,8 @@ impl Link {
         self.in_flight = self.in_flight.map(|_| now);
     }
 
-    /// Bytes of whatever kind came. False if they empty the flood bucket.
+    /// Bytes of whatever kind came; whether the flood limit allows them, as in
+    /// `take_token`.
     pub(super) fn heard(
         &mut self,
         config: &Config,
@@ -147,8 +148,8 @@ impl Link {
         allowed
     }
 
-    /// Whether the peer's heartbeat is within its limit; none where that is
-    /// not to be told, at the end of the range.
+    /// Whether the peer's heartbeat is within its limit; none where the session
+    /// may be lenient, because the bucket is full only after the end of time.
     fn take_token(&mut self, config: &Config, now: Nanos) -> Option<bool> {
         let Some((gap, strikes)) = config.flood() else {
             return Some(true);
@@ -161,11 +162,11 @@ impl Link {
         let full = gap * Nanos::from(strikes);
         self.tokens = self.tokens.saturating_add(now - self.counted).min(full);
         self.counted = now;
-        if now + full > LONGEST {
-            return None;
-        }
         let allowed = self.tokens >= gap;
         self.tokens = self.tokens.saturating_sub(gap);
+        if !allowed && now + full > LONGEST {
+            return None;
+        }
         Some(allowed)
     }
 

@@ -119,14 +119,15 @@ impl Model {
         }
     }
 
-    pub(super) fn handle(&mut self, event: Event) {
+    pub(super) fn handle(&mut self, event: Event, phase: Phase) {
         let now = self.now;
         match (event, &mut self.stage) {
             (
                 Event::Received | Event::HeartbeatReceived | Event::AnswerReceived { .. },
                 Stage::Open(link),
             ) => {
-                if link.heard(&self.config, event, self.beats, now) == Some(false) {
+                let allowed = link.heard(&self.config, event, self.beats, now);
+                if !allowed.unwrap_or(phase == Phase::Open) {
                     self.close(CloseReason::Flooded, Then::Return);
                 }
             }

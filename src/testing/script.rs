@@ -157,7 +157,10 @@ impl Run {
                     self.pass(bytes.span());
                 }
                 let event = self.heard(bytes);
-                self.handle(event);
+                // At times a burst, for the flood limit.
+                for _ in 0..=u8::from(bytes.byte() > 200) * 4 {
+                    self.handle(event);
+                }
             }
             168..=179 => {
                 self.pass(bytes.span());
@@ -361,10 +364,10 @@ fn configured(bytes: &mut Bytes<'_>) -> Config {
         builder = match bytes.byte() {
             0..=84 => builder,
             85..=169 => builder.with_answer_timeout(bytes.span()),
-            170..=212 => builder.with_max_unanswered(u16::from(bytes.byte())),
+            170..=212 => builder.with_max_unanswered(u16::from(bytes.byte() % 8)),
             max => builder
                 .with_answer_timeout(bytes.span())
-                .with_max_unanswered(u16::from(max - 212)),
+                .with_max_unanswered(u16::from(max % 8)),
         };
         builder = builder
             .with_probes(bytes.byte() % 4)
@@ -372,7 +375,7 @@ fn configured(bytes: &mut Bytes<'_>) -> Config {
     }
     if has(6) {
         if let Some(gap) = bytes.maybe() {
-            builder = builder.with_flood(gap, u32::from(bytes.byte()));
+            builder = builder.with_flood(gap, u32::from(bytes.byte() % 8));
         }
         if let Some(age) = bytes.maybe() {
             builder = builder.with_max_age(age).with_max_age_jitter(bytes.ratio());

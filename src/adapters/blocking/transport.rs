@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::Instant;
+use std::vec::Vec;
 
 /// A byte stream for a blocking [`Link`](super::Link): three verbs on a shared
 /// reference, so that one thread can wait for input while another writes.
@@ -73,28 +74,36 @@ impl_for_socket!(TcpStream);
 #[cfg(unix)]
 impl_for_socket!(std::os::unix::net::UnixStream);
 
-/// Dials the addresses that `address` resolves to, one after the other, within
-/// the budget. (The resolver itself takes the time it takes.)
-pub(super) fn dial_tcp(
-    address: &impl ToSocketAddrs,
-    budget: Option<Duration>,
-) -> io::Result<TcpStream> {
+/// Dials the addresses that `address` resolves to, one after the other, each
+/// with its share of the budget; none is any time. What [`Link::tcp`] dials
+/// with. The resolver takes the time it takes.
+///
+/// # Errors
+/// That of the resolver, or of the last address.
+///
+/// [`Link::tcp`]: super::Link::tcp
+pub fn dial_tcp(address: &impl ToSocketAddrs, budget: Option<Duration>) -> io::Result<TcpStream> {
     let start = Instant::now();
     let mut failure = None;
-    for address in address.to_socket_addrs()? {
+    let addresses: Vec<_> = address.to_socket_addrs()?.collect();
+    let mut left_to_try = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in addresses {
         let dialled = match budget {
             None => TcpStream::connect(address),
-            Some(budget) => match budget.checked_sub(start.elapsed()) {
-                Some(left) if !left.is_zero() => TcpStream::connect_timeout(&address, left),
-                _ => break,
-            },
-        };
-        match dialled {
-            Ok(stream) => {
-                // A heartbeat that waits for company comes late.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
+            Some(budget) => {
+                // One that swallows packets must not use up the others' time.
+                let left = budget.saturating_sub(start.elapsed());
+                let share = left.checked_div(left_to_try).unwrap_or(left);
+                if share.is_zero() {
+                    break;
+                }
+                TcpStream::connect_timeout(&address, share)
             }
+        };
+        left_to_try = left_to_try.saturating_sub(1);
+        // A heartbeat that waits for company comes late.
+        match dialled.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => return Ok(stream),
             Err(error) => failure = Some(error),
         }
     }

@@ -1,0 +1,45 @@
+//! A dial that can be called off.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nabiz::blocking::dial_tcp;
+
+/// How often a dial looks whether it was called off.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Dials `address` within the budget. A thread of its own does it, because
+/// neither the resolver nor `connect` can be interrupted.
+///
+/// # Errors
+/// Where no address answers in time, or the dial is called off.
+pub fn dial(
+    address: &str,
+    budget: Option<Duration>,
+    called_off: &AtomicBool,
+) -> io::Result<TcpStream> {
+    let start = Instant::now();
+    let (answer, dialled) = mpsc::channel();
+    let address = address.to_owned();
+    thread::Builder::new().spawn(move || {
+        // Nobody listens any more after the budget.
+        let _ = answer.send(dial_tcp(&address, budget));
+    })?;
+    loop {
+        match dialled.recv_timeout(GLANCE) {
+            Ok(dialled) => return dialled,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::Other.into()),
+        }
+        if called_off.load(Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "called off"));
+        }
+        if budget.is_some_and(|budget| start.elapsed() > budget) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+}
