@@ -119,7 +119,8 @@ impl Backoff {
         self
     }
 
-    /// Give up after this many attempts in a row. The default is never to.
+    /// Give up after this many attempts in a row. The default is never to, and
+    /// `u32::MAX` says the same.
     #[must_use]
     pub const fn with_max_attempts(mut self, max_attempts: u32) -> Self {
         self.max_attempts = max_attempts;

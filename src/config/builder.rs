@@ -1,5 +1,6 @@
 //! The setters of a configuration, and the rules that it must keep.
 
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use super::{Config, ConfigError, Evidence, Permille, Role, Rule};
@@ -24,7 +25,11 @@ use crate::time::{Ratio, Span};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a builder does nothing until `build`"]
-pub struct ConfigBuilder(Config);
+pub struct ConfigBuilder {
+    config: Config,
+    /// What a setter was given that the configuration cannot even hold.
+    refused: Option<ConfigError>,
+}
 
 const fn secs(secs: u64) -> Span {
     Span::saturating(Duration::from_secs(secs))
@@ -32,20 +37,23 @@ const fn secs(secs: u64) -> Span {
 
 impl ConfigBuilder {
     pub(super) const fn of(config: Config) -> Self {
-        Self(config)
+        Self {
+            config,
+            refused: None,
+        }
     }
 
     pub(super) const fn client() -> Self {
-        Self(Config {
+        Self::of(Config {
             role: Role::Client,
             connect_timeout: Some(secs(20)),
             backoff: Some(Backoff::new()),
-            ..Self::server().0
+            ..Self::server().config
         })
     }
 
     pub(super) const fn server() -> Self {
-        Self(Config {
+        Self::of(Config {
             role: Role::Server,
             interval: Some(secs(55)),
             interval_jitter: Permille::new(Ratio::percent(10)),
@@ -54,7 +62,7 @@ impl ConfigBuilder {
             silence_timeout: Some(secs(120)),
             evidence: Evidence::AnyBytes,
             answer_timeout: None,
-            max_unanswered: u16::MAX,
+            max_unanswered: None,
             write_timeout: Some(secs(20)),
             hello_timeout: None,
             connect_timeout: None,
@@ -77,13 +85,13 @@ impl ConfigBuilder {
     /// connection ([nginx](https://nginx.org/en/docs/http/websocket.html), AWS
     /// [Application Load Balancers](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html)).
     pub const fn with_interval(mut self, interval: Duration) -> Self {
-        self.0.interval = Some(Span::saturating(interval));
+        self.config.interval = Some(Span::saturating(interval));
         self
     }
 
     /// Never send a heartbeat.
     pub const fn without_interval(mut self) -> Self {
-        self.0.interval = None;
+        self.config.interval = None;
         self
     }
 
@@ -92,7 +100,7 @@ impl ConfigBuilder {
     /// §6.8.7](https://www.rfc-editor.org/rfc/rfc5880#section-6.8.7), so that
     /// the interval stays a bound, and it keeps a fleet from beating in step.
     pub const fn with_interval_jitter(mut self, jitter: Ratio) -> Self {
-        self.0.interval_jitter = Permille::new(jitter);
+        self.config.interval_jitter = Permille::new(jitter);
         self
     }
 
@@ -100,7 +108,7 @@ impl ConfigBuilder {
     /// Default yes: a fleet that connected together would otherwise beat
     /// together, and small jitter takes many beats to undo that.
     pub const fn with_spread_first_beat(mut self, spread: bool) -> Self {
-        self.0.spread_first_beat = spread;
+        self.config.spread_first_beat = spread;
         self
     }
 
@@ -111,7 +119,7 @@ impl ConfigBuilder {
     /// Switch it off for peers that want real heartbeats
     /// ([`Evidence::Heartbeats`]).
     pub const fn with_only_when_idle(mut self, only_when_idle: bool) -> Self {
-        self.0.only_when_idle = only_when_idle;
+        self.config.only_when_idle = only_when_idle;
         self
     }
 
@@ -120,19 +128,19 @@ impl ConfigBuilder {
     /// a margin. Akin to the *idle timeout* of [RFC 9000
     /// §10.1](https://www.rfc-editor.org/rfc/rfc9000#section-10.1).
     pub const fn with_silence_timeout(mut self, timeout: Duration) -> Self {
-        self.0.silence_timeout = Some(Span::saturating(timeout));
+        self.config.silence_timeout = Some(Span::saturating(timeout));
         self
     }
 
     /// Silence alone is no ground to close.
     pub const fn without_silence_timeout(mut self) -> Self {
-        self.0.silence_timeout = None;
+        self.config.silence_timeout = None;
         self
     }
 
     /// What counts as evidence of life. Default [`Evidence::AnyBytes`].
     pub const fn with_evidence(mut self, evidence: Evidence) -> Self {
-        self.0.evidence = evidence;
+        self.config.evidence = evidence;
         self
     }
 
@@ -142,29 +150,33 @@ impl ConfigBuilder {
     /// Default none. As the keepalive timeout of [gRPC
     /// A8](https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md).
     pub const fn with_answer_timeout(mut self, timeout: Duration) -> Self {
-        self.0.answer_timeout = Some(Span::saturating(timeout));
+        self.config.answer_timeout = Some(Span::saturating(timeout));
         self
     }
 
     /// No clock runs for answers.
     pub const fn without_answer_timeout(mut self) -> Self {
-        self.0.answer_timeout = None;
+        self.config.answer_timeout = None;
         self
     }
 
     /// For ping/pong protocols: close with
     /// [`NoAnswer`](crate::CloseReason::NoAnswer) when a heartbeat falls due
-    /// and this many had no evidence of life since (65535 is as good as no
-    /// limit). Default none. As
+    /// and this many had no evidence of life since. Default none. As
     /// [`ping_max`](https://docs.nats.io/reference/config/ping_max) of NATS.
     pub const fn with_max_unanswered(mut self, max: u16) -> Self {
-        self.0.max_unanswered = max;
+        self.config.max_unanswered = NonZeroU16::new(max);
+        self.refused = match max {
+            0 => Some(ConfigError::new("max_unanswered", Rule::Zero)),
+            _ => None,
+        };
         self
     }
 
     /// Unanswered heartbeats are not counted.
     pub const fn without_max_unanswered(mut self) -> Self {
-        self.0.max_unanswered = u16::MAX;
+        self.config.max_unanswered = None;
+        self.refused = None;
         self
     }
 
@@ -174,13 +186,13 @@ impl ConfigBuilder {
     /// of [RFC 5482](https://www.rfc-editor.org/rfc/rfc5482) (TCP user
     /// timeout).
     pub const fn with_write_timeout(mut self, timeout: Duration) -> Self {
-        self.0.write_timeout = Some(Span::saturating(timeout));
+        self.config.write_timeout = Some(Span::saturating(timeout));
         self
     }
 
     /// A heartbeat may take for ever to be flushed.
     pub const fn without_write_timeout(mut self) -> Self {
-        self.0.write_timeout = None;
+        self.config.write_timeout = None;
         self
     }
 
@@ -190,13 +202,13 @@ impl ConfigBuilder {
     /// compare nginx's [`client_header_timeout`](https://nginx.org/en/docs/http/ngx_http_core_module.html#client_header_timeout),
     /// which bounds the whole header.
     pub const fn with_hello_timeout(mut self, timeout: Duration) -> Self {
-        self.0.hello_timeout = Some(Span::saturating(timeout));
+        self.config.hello_timeout = Some(Span::saturating(timeout));
         self
     }
 
     /// The first byte may take as long as any.
     pub const fn without_hello_timeout(mut self) -> Self {
-        self.0.hello_timeout = None;
+        self.config.hello_timeout = None;
         self
     }
 
@@ -205,20 +217,20 @@ impl ConfigBuilder {
     /// the least a gRPC client gives a dial
     /// ([`MIN_CONNECT_TIMEOUT`](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md)).
     pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.0.connect_timeout = Some(Span::saturating(timeout));
+        self.config.connect_timeout = Some(Span::saturating(timeout));
         self
     }
 
     /// A dial may take for ever.
     pub const fn without_connect_timeout(mut self) -> Self {
-        self.0.connect_timeout = None;
+        self.config.connect_timeout = None;
         self
     }
 
     /// How long a polite close may take before
     /// [`Abort`](crate::Action::Abort). Default 5 s.
     pub const fn with_close_grace(mut self, grace: Duration) -> Self {
-        self.0.close_grace = Span::saturating(grace);
+        self.config.close_grace = Span::saturating(grace);
         self
     }
 
@@ -230,26 +242,26 @@ impl ConfigBuilder {
     /// ([`MAX_LOCAL_PAUSE`](https://issues.apache.org/jira/browse/CASSANDRA-9183),
     /// 5 s).
     pub const fn with_stall_tolerance(mut self, tolerance: Duration) -> Self {
-        self.0.stall_tolerance = Some(Span::saturating(tolerance));
+        self.config.stall_tolerance = Some(Span::saturating(tolerance));
         self
     }
 
     /// Back to the derived tolerance.
     pub const fn without_stall_tolerance(mut self) -> Self {
-        self.0.stall_tolerance = None;
+        self.config.stall_tolerance = None;
         self
     }
 
     /// How long at least a suspect peer has to answer a probe. Default 10 s.
     pub const fn with_resume_grace(mut self, grace: Duration) -> Self {
-        self.0.resume_grace = Span::saturating(grace);
+        self.config.resume_grace = Span::saturating(grace);
         self
     }
 
     /// How many probes a suspect peer is sent, spread over the limit. Default
     /// 1, which is enough where the transport retransmits; more for datagrams.
     pub const fn with_probes(mut self, probes: u8) -> Self {
-        self.0.probes = probes;
+        self.config.probes = probes;
         self
     }
 
@@ -259,15 +271,15 @@ impl ConfigBuilder {
     /// `too_many_pings` (A8), and against the ping floods of
     /// [CVE-2019-9512](https://nvd.nist.gov/vuln/detail/CVE-2019-9512).
     pub const fn with_flood(mut self, gap: Duration, strikes: u32) -> Self {
-        self.0.flood_gap = Some(Span::saturating(gap));
-        self.0.flood_strikes = strikes;
+        self.config.flood_gap = Some(Span::saturating(gap));
+        self.config.flood_strikes = strikes;
         self
     }
 
     /// Heartbeats may come as fast as they like.
     pub const fn without_flood(mut self) -> Self {
-        self.0.flood_gap = None;
-        self.0.flood_strikes = 0;
+        self.config.flood_gap = None;
+        self.config.flood_strikes = 0;
         self
     }
 
@@ -276,32 +288,32 @@ impl ConfigBuilder {
     /// replicas, as `MAX_CONNECTION_AGE` of [gRPC
     /// A9](https://github.com/grpc/proposal/blob/master/A9-server-side-conn-mgt.md).
     pub const fn with_max_age(mut self, age: Duration) -> Self {
-        self.0.max_age = Some(Span::saturating(age));
+        self.config.max_age = Some(Span::saturating(age));
         self
     }
 
     /// A link may grow as old as it likes.
     pub const fn without_max_age(mut self) -> Self {
-        self.0.max_age = None;
+        self.config.max_age = None;
         self
     }
 
     /// Shorten each link's age by a random part of up to this ratio, below
     /// 100 %. Default none. gRPC A9 takes ±10 %.
     pub const fn with_max_age_jitter(mut self, jitter: Ratio) -> Self {
-        self.0.max_age_jitter = Permille::new(jitter);
+        self.config.max_age_jitter = Permille::new(jitter);
         self
     }
 
     /// Clients: how to come back. Default [`Backoff::new`].
     pub const fn with_backoff(mut self, backoff: Backoff) -> Self {
-        self.0.backoff = Some(backoff);
+        self.config.backoff = Some(backoff);
         self
     }
 
     /// Do not come back: the session is done when its link ends.
     pub const fn without_backoff(mut self) -> Self {
-        self.0.backoff = None;
+        self.config.backoff = None;
         self
     }
 
@@ -312,7 +324,7 @@ impl ConfigBuilder {
     /// ever, "thousands of times per second" in one
     /// [report](https://github.com/grpc/grpc-go/issues/1525).
     pub const fn with_stable_after(mut self, stable_after: Duration) -> Self {
-        self.0.stable_after = Span::saturating(stable_after);
+        self.config.stable_after = Span::saturating(stable_after);
         self
     }
 
@@ -321,7 +333,7 @@ impl ConfigBuilder {
     /// §10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)) cannot
     /// keep a client away for good.
     pub const fn with_max_retry_after(mut self, max: Duration) -> Self {
-        self.0.max_retry_after = Span::saturating(max);
+        self.config.max_retry_after = Span::saturating(max);
         self
     }
 
@@ -331,13 +343,13 @@ impl ConfigBuilder {
     /// The first field that breaks a [`Rule`].
     pub const fn build(self) -> Result<Config, ConfigError> {
         match self.check() {
-            Ok(()) => Ok(self.0),
+            Ok(()) => Ok(self.config),
             Err(error) => Err(error),
         }
     }
 
     const fn check(&self) -> Result<(), ConfigError> {
-        let config = &self.0;
+        let config = &self.config;
         let spans = [
             ("interval", config.interval),
             ("silence_timeout", config.silence_timeout),
@@ -365,8 +377,8 @@ impl ConfigBuilder {
         if config.flood_gap.is_some() && config.flood_strikes == 0 {
             return Err(ConfigError::new("flood", Rule::Zero));
         }
-        if config.max_unanswered == 0 {
-            return Err(ConfigError::new("max_unanswered", Rule::Zero));
+        if let Some(refused) = self.refused {
+            return Err(refused);
         }
         if config.probes == 0 {
             return Err(ConfigError::new("probes", Rule::Zero));

@@ -6,6 +6,7 @@ mod error;
 pub use builder::ConfigBuilder;
 pub use error::{ConfigError, End, Incompatible, Rule};
 
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use crate::backoff::Backoff;
@@ -94,8 +95,7 @@ pub struct Config {
     pub(crate) max_retry_after: Span,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) flood_strikes: u32,
-    /// `u16::MAX` is no limit: the counter stops there too.
-    max_unanswered: u16,
+    max_unanswered: Option<NonZeroU16>,
     pub(crate) interval_jitter: Permille,
     pub(crate) max_age_jitter: Permille,
     pub(crate) probes: u8,
@@ -193,8 +193,8 @@ impl Config {
     #[must_use]
     pub const fn max_unanswered(&self) -> Option<u16> {
         match self.max_unanswered {
-            u16::MAX => None,
-            max => Some(max),
+            Some(max) => Some(max.get()),
+            None => None,
         }
     }
 

@@ -453,9 +453,8 @@ impl Session {
 
     /// No transport is left.
     fn rest(&mut self, then: Then) {
-        let is_client = self.config.role == Role::Client;
         self.state = match (then, self.config.backoff) {
-            (Then::Return, Some(backoff)) if is_client => {
+            (Then::Return, Some(backoff)) => {
                 match backoff.next(&mut self.attempt, &mut self.step, self.seed, self.dials) {
                     Some(delay) => State::Waiting(Waiting::new(delay)),
                     None => State::Done {
@@ -463,7 +462,7 @@ impl Session {
                     },
                 }
             }
-            (Then::GiveUp, _) if is_client => State::Done {
+            (Then::GiveUp, _) if self.config.role == Role::Client => State::Done {
                 owed: Some(GiveUpReason::Rejected),
             },
             _ => State::Done { owed: None },

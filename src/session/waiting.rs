@@ -5,7 +5,6 @@ use core::time::Duration;
 use super::event::Action;
 use super::{Session, State};
 use crate::chance::{Draw, draw, up_to};
-use crate::config::Role;
 use crate::time::{Span, Timestamp};
 
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +60,6 @@ impl Waiting {
 
 impl Session {
     pub(super) fn retry_after(&mut self, span: Duration, now: Timestamp) {
-        if self.config.role == Role::Server {
-            return;
-        }
         let span = Span::saturating(span).min(self.config.max_retry_after);
         let until = now.after(span).unwrap_or(Timestamp::MAX);
         if self.floor.is_some_and(|floor| floor.until >= until) {

@@ -39,7 +39,7 @@ fn limit(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 // 1000 times `handle`, a microsecond apart.
-#[library_benchmark(config = limit(32_000))]
+#[library_benchmark(config = limit(33_100))]
 #[bench::received(setup = open)]
 fn handle(mut session: Session) -> Session {
     let mut now = Timestamp::EPOCH;
@@ -51,7 +51,7 @@ fn handle(mut session: Session) -> Session {
 }
 
 // 1000 times `handle`, `poll` and `deadline`.
-#[library_benchmark(config = limit(327_000))]
+#[library_benchmark(config = limit(133_200))]
 #[bench::received(setup = open)]
 fn turn(mut session: Session) -> Session {
     let mut now = Timestamp::EPOCH;
@@ -65,7 +65,7 @@ fn turn(mut session: Session) -> Session {
 }
 
 // A day, polled at the deadlines only; the peer is heard every half minute.
-#[library_benchmark(config = limit(4_220_000))]
+#[library_benchmark(config = limit(2_336_000))]
 #[bench::idle(setup = open)]
 fn day(mut session: Session) -> Session {
     let mut now = Timestamp::EPOCH;
