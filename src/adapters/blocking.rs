@@ -506,8 +506,8 @@ impl<T: Transport> Shared<T> {
         }
     }
 
-    /// Reads into `buffer`, with the lock released meanwhile. None: nothing
-    /// came in time, or the transport is gone.
+    /// Reads into `buffer`, with the lock released while it waits. None:
+    /// nothing came in time, or the transport is gone.
     fn read(
         &self,
         state: MutexGuard<'_, State<T>>,
@@ -519,10 +519,12 @@ impl<T: Transport> Shared<T> {
             return None;
         };
         let was_broken = state.broken.is_some();
-        drop(state);
-        let wait = if was_broken { Duration::ZERO } else { wait };
-        let read = transport.read_within(buffer, wait);
-        let mut state = self.lock();
+        let (read, mut state) = if was_broken || wait.is_zero() {
+            (transport.read_within(buffer, Duration::ZERO), state)
+        } else {
+            drop(state);
+            (transport.read_within(buffer, wait), self.lock())
+        };
         let now = self.clock.now();
         let error = match read {
             Ok(0) => state.broken.take(),

@@ -82,8 +82,8 @@ pub struct Session {
     /// A lower bound of the deadline, which keeps a call per packet down to a
     /// compare and a few stores.
     bound: Option<Timestamp>,
-    /// When the limits were last changed: what they put into the past falls
-    /// due then.
+    /// When the limits were last changed, or a stall was forgiven: what lay in
+    /// the past by then fell due then, and is no stall again.
     settled: Timestamp,
     state: State,
     floor: Option<Floor>,
@@ -316,6 +316,7 @@ impl Session {
             State::Open(link) => link.forgive(now),
             _ => return,
         }
+        self.settled = now;
         self.stalls = self.stalls.saturating_add(1);
     }
 

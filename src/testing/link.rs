@@ -95,12 +95,13 @@ impl Link {
         self.gap = Range::new(least, interval);
     }
 
-    /// A call came late, or the driver says that it slept.
-    pub(super) fn stalled(&mut self, declared: bool, now: Nanos) {
+    /// A call came late, or the driver says that it slept; whether that is
+    /// forgiven.
+    pub(super) fn stalled(&mut self, declared: bool, now: Nanos) -> bool {
         self.stall = Some(now);
         // Once a silence; but the driver's own word always counts.
         if self.suspect.is_some() && !declared {
-            return;
+            return false;
         }
         self.suspect = Some(now);
         self.unanswered = 0;
@@ -109,6 +110,7 @@ impl Link {
         // unless it was answered before.
         self.probes = u32::from(self.in_flight.is_some() && !self.answered_early);
         self.in_flight = self.in_flight.map(|_| now);
+        true
     }
 
     /// Bytes of whatever kind came; whether the flood limit allows them, as in

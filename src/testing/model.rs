@@ -29,7 +29,7 @@ pub(super) fn broken(law: usize, why: String) -> Verdict {
 pub(super) struct Model {
     pub(super) config: Config,
     pub(super) now: Nanos,
-    /// When the limits were last changed.
+    /// When the limits were last changed, or a stall was forgiven.
     settled: Nanos,
     stage: Stage,
     floor: Option<Floor>,
@@ -106,7 +106,11 @@ impl Model {
                 *since = now;
                 *forgiven = true;
             }
-            Stage::Open(link) => link.stalled(declared, now),
+            Stage::Open(link) => {
+                if link.stalled(declared, now) {
+                    self.settled = now;
+                }
+            }
             _ => {}
         }
     }

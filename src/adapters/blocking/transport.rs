@@ -14,8 +14,9 @@ use std::vec::Vec;
 /// of it.
 pub trait Transport: Send + Sync {
     /// Reads some bytes; 0 is the end of the stream. Waits no longer than
-    /// `wait`, for zero hardly at all, and then fails with `WouldBlock` or
-    /// `TimedOut`. A few milliseconds more or less do no harm.
+    /// `wait`, and then fails with `WouldBlock` or `TimedOut`; a few
+    /// milliseconds more or less do no harm. A read that may not wait at all
+    /// (zero) is never made while another thread writes.
     ///
     /// # Errors
     /// Any other error is the end of the transport.
@@ -45,13 +46,18 @@ macro_rules! impl_for_socket {
     ($socket:ty) => {
         impl Transport for $socket {
             fn read_within(&self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
-                // Zero would be refused, and a timer ticks no finer anyway.
-                self.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
+                if wait.is_zero() {
+                    self.set_nonblocking(true)?;
+                    let read = (&*self).read(buffer);
+                    self.set_nonblocking(false)?;
+                    return read;
+                }
+                self.set_read_timeout(Some(wait))?;
                 (&*self).read(buffer)
             }
 
             fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-                // A read that begins meanwhile in another thread may return at
+                // A read that waits meanwhile in another thread may return at
                 // once, which the link takes for a timeout.
                 self.set_nonblocking(true)?;
                 let written = (&*self).write(bytes);
