@@ -268,6 +268,8 @@ impl<T: Transport> Link<T> {
                 self.is_greeting = matches!(report, LinkEvent::Up { .. });
                 return Some(report);
             }
+            // The step is taken at the same instant: what came until then has
+            // been read.
             let now = shared.clock.now();
             if state.engine.would_convict(now) {
                 if let Some(read) = shared.read(state, buffer, Duration::ZERO) {
@@ -275,7 +277,6 @@ impl<T: Transport> Link<T> {
                 }
                 state = shared.lock();
             }
-            let now = shared.clock.now();
             match state.engine.step(now) {
                 Step::Dial { budget } => {
                     drop(state); // handles must not wait for a dial

@@ -107,7 +107,8 @@ impl Model {
                 *forgiven = true;
             }
             Stage::Open(link) => {
-                if link.stalled(declared, now) {
+                let is_forgiven = link.stalled(declared, now);
+                if is_forgiven {
                     self.settled = now;
                 }
             }
