@@ -209,16 +209,17 @@ fn session(mut session: Session, mut now: Timestamp, source: &mut Source) -> Res
 }
 
 fn limits(source: &mut Source) -> Limits {
-    if source.coin() {
-        let ours = Offer::from_millis(source.number(), source.number());
-        let theirs = Offer::from_millis(source.number(), source.number());
-        return ours.agree(theirs).limits(source.ratio());
-    }
-    Limits {
+    let limits = Limits {
         interval: source.maybe(),
         silence_timeout: source.maybe(),
         answer_timeout: source.maybe(),
+    };
+    if source.coin() {
+        let ours = Offer::from_millis(source.number(), source.number());
+        let theirs = Offer::from_millis(source.number(), source.number());
+        return ours.agree(theirs).limits(limits, source.ratio());
     }
+    limits
 }
 
 fn actions(session: &mut Session, now: Timestamp, source: &mut Source) -> Result<(), Failure> {
