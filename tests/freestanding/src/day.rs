@@ -30,7 +30,7 @@ pub(crate) fn client() -> Result<(), Failure> {
     );
     let limits = black_box(ours)
         .agree(black_box(theirs))
-        .limits(Ratio::percent(200));
+        .limits(session.config().limits(), Ratio::percent(200));
     session
         .set_limits(limits, now)
         .map_err(|_| Failure::Configuration)?;
