@@ -162,7 +162,9 @@ impl ConfigBuilder {
 
     /// For ping/pong protocols: close with
     /// [`NoAnswer`](crate::CloseReason::NoAnswer) when a heartbeat falls due
-    /// and this many had no evidence of life since. Default none. As
+    /// and this many had no evidence of life since; with a driver that polls
+    /// less often than that, each of them takes one of its periods. Default
+    /// none. As
     /// [`ping_max`](https://docs.nats.io/reference/config/ping_max) of NATS.
     pub const fn with_max_unanswered(mut self, max: u16) -> Self {
         self.config.max_unanswered = NonZeroU16::new(max);
