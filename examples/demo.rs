@@ -40,7 +40,7 @@ use nabiz_examples::cli;
 /// Each scene is checked as it plays, and a table at the end says what was
 /// seen. Delays are drawn anew in each run.
 #[derive(Parser)]
-#[command(name = "demo", after_help = LEGEND, max_term_width = 100)]
+#[command(name = "demo", version, after_help = LEGEND, max_term_width = 100)]
 struct Args {
     /// Also draw the timeline, as an SVG picture
     #[arg(long, value_name = "FILE")]

@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     let config = args
         .client
         .client(&args.session)
-        .unwrap_or_else(|error| cli::usage_error::<Args>(error));
+        .unwrap_or_else(|error| cli::refused::<Args>(error));
     if let Err(error) = check(&args, config) {
         cli::usage_error::<Args>(error);
     }
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
         move |_id, out: &mut Vec<u8>| out.extend_from_slice(&heartbeat),
         move |budget| dial(&address, budget, &called_off),
     )
-    .unwrap_or_else(|error| cli::usage_error::<Args>(error));
+    .unwrap_or_else(|error| cli::refused::<Args>(error));
 
     stop_on_signal(link.handle(), Arc::clone(&stopping));
     let handle = link.handle();
@@ -159,10 +159,9 @@ fn count(scanner: &mut Option<Scanner>, bytes: &[u8]) -> usize {
 /// Tells the link of an answer. Not every answer gives a round-trip time: it
 /// must be clear which heartbeat it answers.
 fn answer(link: &mut Link<TcpStream>) -> Line {
-    let before = link.status().rtt;
     link.report(Event::AnswerReceived { id: None });
-    let rtt = link.status().rtt.filter(|rtt| Some(*rtt) != before);
-    Line::new("answer").round_trip("rtt", rtt)
+    let status = link.status();
+    Line::new("answer").round_trip("rtt", status.rtt.filter(|_| status.rtt_is_new))
 }
 
 /// The first Ctrl-C ends politely, the second at once.

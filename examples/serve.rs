@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use nabiz::blocking::{Clock, Pulse, Transport, random_seed};
+use nabiz::blocking::{Clock, Pulse, Transport, is_timeout, random_seed};
 use nabiz::{Action, Config, EndReason, Event, HeartbeatId, Phase};
 use nabiz_examples::args::{SessionArgs, endpoint};
 use nabiz_examples::bytes::Bytes;
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     let config = args
         .session
         .server()
-        .unwrap_or_else(|error| cli::usage_error::<Args>(error));
+        .unwrap_or_else(|error| cli::refused::<Args>(error));
     let (stop, stopped) = mpsc::channel();
     let crowd = Arc::new(Crowd::default());
     let leaving = Arc::clone(&crowd);
@@ -246,6 +246,7 @@ impl Connection {
     fn serve(mut self, stopping: &AtomicBool) {
         let error = self.run(stopping).err();
         self.pulse.handle(Event::Disconnected);
+        self.note_stall();
         let status = self.pulse.status();
         let reason = status.last_end.unwrap_or(EndReason::Disconnected);
         self.log.write(
@@ -254,6 +255,14 @@ impl Connection {
                 .seconds("silent", self.silence)
                 .error(error.as_ref()),
         );
+    }
+
+    fn note_stall(&mut self) {
+        let stalls = self.pulse.status().stalls;
+        if stalls != self.stalls {
+            self.stalls = stalls;
+            self.log.write(Line::new("stall"));
+        }
     }
 
     fn run(&mut self, stopping: &AtomicBool) -> io::Result<()> {
@@ -335,10 +344,10 @@ impl Connection {
                 self.output.push(b"pong\n");
             }
             b"pong" => {
-                let before = self.pulse.status().rtt;
                 self.pulse.handle(Event::AnswerReceived { id: None });
                 // Not every answer gives one: it must be clear what it answers.
-                let rtt = self.pulse.status().rtt.filter(|rtt| Some(*rtt) != before);
+                let status = self.pulse.status();
+                let rtt = status.rtt.filter(|_| status.rtt_is_new);
                 self.log.write(Line::new("answer").round_trip("rtt", rtt));
             }
             _ => self.output.push(&self.line),
@@ -349,11 +358,7 @@ impl Connection {
         loop {
             self.note_silence();
             let action = self.pulse.poll();
-            let stalls = self.pulse.status().stalls;
-            if stalls != self.stalls {
-                self.stalls = stalls;
-                self.log.write(Line::new("stall"));
-            }
+            self.note_stall();
             match action {
                 Some(Action::SendHeartbeat { id }) => {
                     self.output.push_heartbeat(id, &self.heartbeat);
@@ -417,14 +422,6 @@ impl Connection {
     fn note_silence(&mut self) {
         self.silence = self.pulse.status().silence.or(self.silence);
     }
-}
-
-/// Whether a read merely found nothing.
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
 }
 
 /// What waits to be written: whole lines, so that a heartbeat at the end is

@@ -1,8 +1,53 @@
-#![cfg_attr(feature = "std", doc = include_str!("../README.md"))]
-#![cfg_attr(
-    not(feature = "std"),
-    doc = "The pulse of long-lived connections. See the README."
-)]
+//! The pulse of long-lived connections: *when to send a heartbeat*, *when to
+//! call the peer dead* and *when to come back*, for any transport.
+//!
+//! A quiet connection dies: firewalls and NATs drop it, and a peer that lost
+//! power never says goodbye. [`Session`] is a state machine that knows what to
+//! do about it and does no I/O. Three verbs: [`handle`](Session::handle) what
+//! happened, [`poll`](Session::poll) what to do, sleep until the
+//! [`deadline`](Session::deadline). Time and chance are arguments, so every run
+//! replays.
+//!
+//! ```
+//! use core::time::Duration;
+//! use nabiz::{Action, Config, Event, Session, Timestamp};
+//!
+//! # fn dial() {} fn write(_: &[u8]) {} fn close() {} fn drop_now() {}
+//! # fn next_event(_: Option<Timestamp>) -> Option<Event> { None }
+//! # let now = || Timestamp::EPOCH;
+//! # let seed = 7;
+//! let config = Config::client().with_silence_timeout(Duration::from_secs(90)).build()?;
+//! let mut session = Session::new(config, seed, now());
+//! loop {
+//!     while let Some(action) = session.poll(now()) {
+//!         match action {
+//!             Action::Connect { .. } => dial(),
+//!             Action::SendHeartbeat { .. } => write(b"ping\n"),
+//!             Action::Close(_) => close(),
+//!             Action::Abort => drop_now(),
+//!             Action::Reconnect { after, .. } => println!("back in {after:?}"),
+//!             Action::GiveUp(reason) => println!("gave up: {reason}"),
+//!         }
+//!     }
+//!     // Reads until nothing is left, or waits until the deadline.
+//!     if let Some(event) = next_event(session.deadline()) {
+//!         session.handle(event, now());
+//!     }
+//! #   break;
+//! }
+//! # Ok::<(), nabiz::ConfigError>(())
+//! ```
+//!
+//! | piece | for |
+//! |---|---|
+//! | [`Session`] with a [`Config`] | one connection, either end |
+//! | [`Backoff`] | reconnect delays, also alone |
+//! | [`Offer`] | settling beats with the peer, as STOMP does |
+//! | `blocking::Pulse` (feature `std`) | a session with a clock, for any blocking transport |
+//! | `blocking::Link` (feature `std`) | a client that stays connected over TCP and the like |
+//! | `testing` (feature `testing`) | the laws that a session keeps, as a checker |
+//!
+//! The core is `no_std`, needs no allocator and has no dependency.
 #![no_std]
 #![cfg_attr(
     test,
@@ -43,3 +88,8 @@ pub use session::{
     Action, CloseReason, EndReason, Event, GiveUpReason, HeartbeatId, Phase, Session, Status,
 };
 pub use time::{Ratio, Timestamp};
+
+/// The code in the README compiles.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -29,6 +29,13 @@ pub struct Offer {
 }
 
 /// What two offers come to, seen from one end. See [`Offer::agree`].
+///
+/// ```
+/// use nabiz::{Agreement, Offer};
+///
+/// let nothing = Agreement { send_every: None, receive_every: None };
+/// assert_eq!(Offer::default().agree(Offer::from_millis(10, 10)), nothing);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Agreement {
     /// Our interval; none: we send no beats.

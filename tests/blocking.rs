@@ -789,3 +789,76 @@ fn an_empty_buffer_reads_nothing_and_loses_nothing() {
     assert_eq!(next(&mut link), Some(Seen::Data(b"hello".to_vec())));
     drop(server.join());
 }
+
+#[cfg(unix)]
+#[test]
+fn broken_output_ends_the_link_also_of_a_user_who_reads_nothing() {
+    use std::os::unix::net::UnixStream;
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.shutdown(Shutdown::Read).unwrap();
+    let mut ours = Some(ours);
+    let take = move |_| {
+        ours.take()
+            .ok_or_else(|| ErrorKind::ConnectionRefused.into())
+    };
+    let mut link = Link::new(config().build().unwrap(), ping, take).unwrap();
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    link.send(b"to nobody").unwrap();
+    let Some(LinkEvent::Down { why, error, .. }) = link.next(&mut []) else {
+        panic!("not down");
+    };
+    assert_eq!(why, EndReason::Disconnected);
+    assert_eq!(error.unwrap().kind(), ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_link_that_was_up_tells_the_silence_whoever_closed_it() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        thread::sleep(millis(300));
+        drop(stream);
+    });
+    let mut link = link(address, config().with_silence_timeout(millis(5000)));
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    thread::sleep(millis(100));
+    link.shutdown();
+    server.join().unwrap();
+    let Some(LinkEvent::Down { silence, .. }) = link.next(&mut [0; 64]) else {
+        panic!("not down");
+    };
+    assert!(silence.unwrap() >= millis(90), "{silence:?}");
+}
+
+#[test]
+fn a_dial_that_takes_its_time_is_no_stall() {
+    let slow = |_| -> io::Result<TcpStream> {
+        thread::sleep(millis(400));
+        Err(ErrorKind::TimedOut.into())
+    };
+    let hasty = config()
+        .with_connect_timeout(millis(100))
+        .with_stall_tolerance(millis(100));
+    let mut link = Link::new(hasty.build().unwrap(), ping, slow).unwrap();
+    for _ in 0..2 {
+        let mut buffer = [0; 64];
+        let event = link.next(&mut buffer);
+        assert!(matches!(event, Some(LinkEvent::Down { .. })), "{event:?}");
+    }
+}
+
+/// Where nobody listens, the kernel picks the dialled port for our end once in
+/// a while, and connects the socket with itself.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dial_never_reaches_itself() {
+    let (listener, address) = listener();
+    drop(listener);
+    let address: SocketAddr = address.parse().unwrap();
+    for _ in 0..30_000 {
+        if let Ok(stream) = nabiz::blocking::dial_tcp(&address, Some(millis(1000))) {
+            let ours = stream.local_addr().unwrap();
+            assert_ne!(ours, stream.peer_addr().unwrap());
+        }
+    }
+}

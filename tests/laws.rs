@@ -316,7 +316,9 @@ proptest! {
         let config = config.to_builder().without_max_age().build().unwrap();
         // A first guess of the period, for the ways that depend on it.
         let Some(limit) = longest_way(&config, flushes, Duration::ZERO) else { return Ok(()) };
-        prop_assume!(limit < secs(1_000_000));
+        if limit >= secs(1_000_000) {
+            return Ok(());
+        }
         let period = (limit * parts / 16).max(Duration::from_nanos(1));
         let limit = longest_way(&config, flushes, period).unwrap();
         let bound = 2 * (limit + period);
@@ -433,18 +435,15 @@ fn beaten(session: &mut Checked, now: Timestamp) -> Option<CloseReason> {
 /// The longest way from the last sign of life to a verdict, for a driver that
 /// polls with this period and flushes at once or never.
 fn longest_way(config: &Config, flushes: bool, period: Duration) -> Option<Duration> {
-    let interval = config.interval();
+    // Each heartbeat waits for a poll.
+    let interval = config.interval().map(|interval| interval.max(period));
     let after_a_beat = |limit: Option<Duration>| Some(interval?.saturating_add(limit?));
     let silence = config.silence_timeout();
     if !flushes {
         return silence.max(after_a_beat(config.write_timeout()));
     }
-    // Each heartbeat of a count waits for a poll.
     let count = config.max_unanswered();
-    let counted = count.and_then(|max| {
-        let beat = interval?.max(period);
-        Some(beat.saturating_mul(u32::from(max) + 1))
-    });
+    let counted = count.and_then(|max| Some(interval?.saturating_mul(u32::from(max) + 1)));
     let answers = config.answer_timeout().is_some() || count.is_some();
     let probe = answers.then_some(config.resume_grace());
     let answer = after_a_beat(config.answer_timeout());

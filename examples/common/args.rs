@@ -214,7 +214,8 @@ pub struct ClientArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     stable_after: Duration,
 
-    /// The longest wait that a server may ask for
+    /// The longest wait that a server may ask for (keep speaks no protocol in
+    /// which one does)
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     max_retry_after: Duration,
 }

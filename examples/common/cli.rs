@@ -17,6 +17,12 @@ pub fn parse<A: Parser>() -> A {
     })
 }
 
+/// A refused configuration, by the flag instead of the field.
+pub fn refused<A: Parser>(error: nabiz::ConfigError) -> ! {
+    let flag = error.field().replace(['_', '.'], "-");
+    usage_error::<A>(format_args!("--{flag} {}", error.rule()))
+}
+
 /// Prints the message in one line, and exits.
 pub fn usage_error<A: Parser>(message: impl Display) -> ! {
     let program = A::command();

@@ -68,7 +68,7 @@ fn bad_input_is_refused_in_one_line() {
         (
             "keep",
             &[keep, "--interval", "0s"],
-            "keep: interval must not be zero",
+            "keep: --interval must not be zero",
         ),
         (
             "keep",
@@ -93,12 +93,12 @@ fn bad_input_is_refused_in_one_line() {
         (
             "keep",
             &[keep, "--backoff-multiplier", "0.5"],
-            "keep: backoff.multiplier must be at least 1",
+            "keep: --backoff-multiplier must be at least 1",
         ),
         (
             "keep",
             &[keep, "--hello-timeout", "120s"],
-            "keep: hello_timeout must be below silence_timeout",
+            "keep: --hello-timeout must be below silence_timeout",
         ),
         (
             "keep",
@@ -113,7 +113,7 @@ fn bad_input_is_refused_in_one_line() {
         (
             "serve",
             &["--probes", "0"],
-            "serve: probes must not be zero",
+            "serve: --probes must not be zero",
         ),
         (
             "serve",

@@ -23,40 +23,53 @@ use crate::time::Timestamp;
 /// A [`Session`] with a clock and a seed of its own, for any blocking
 /// transport.
 ///
-/// Give [`timeout`](Self::timeout) to `set_read_timeout`, read, report what
-/// came, and [`poll`](Self::poll), also when something came: a peer that never
-/// pauses must not keep our heartbeats from being sent.
+/// Read for as long as [`timeout`](Self::timeout) says (it fits
+/// `set_read_timeout`), then once more without waiting, and
+/// [`poll`](Self::poll). The second read is for the case that we were frozen
+/// while we waited: what came meanwhile must be read before anybody is judged.
+/// Poll also when something came: a peer that never pauses must not keep our
+/// heartbeats from being sent.
 ///
-/// ```no_run
-/// use std::io::{ErrorKind, Read, Write};
-/// use std::net::TcpListener;
-/// use nabiz::blocking::Pulse;
+/// ```
+/// use core::time::Duration;
+/// use std::io::Write;
+/// use std::net::{TcpListener, TcpStream};
+/// use nabiz::blocking::{Pulse, Transport, is_timeout};
 /// use nabiz::{Action, Config, Event};
 ///
-/// let (mut stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
-/// let mut pulse = Pulse::new(Config::server().build()?);
-/// let mut buffer = [0; 4096];
-/// loop {
-///     stream.set_read_timeout(pulse.timeout())?;
-///     match stream.read(&mut buffer) {
-///         Ok(0) => break,
-///         Ok(_) => pulse.handle(Event::Received),
-///         Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-///         Err(e) => return Err(e.into()),
-///     }
-///     while let Some(action) = pulse.poll() {
-///         match action {
-///             Action::SendHeartbeat { .. } => {
-///                 stream.write_all(b"ping\n")?;
-///                 pulse.handle(Event::HeartbeatSent);
+/// fn serve(mut stream: TcpStream) -> std::io::Result<()> {
+///     let mut pulse = Pulse::new(Config::server().build().expect("the presets are valid"));
+///     let mut buffer = [0; 4096];
+///     loop {
+///         let wait = pulse.timeout().unwrap_or(Duration::MAX);
+///         for wait in [wait, Duration::ZERO] {
+///             match stream.read_within(&mut buffer, wait) {
+///                 Ok(0) => return Ok(()),
+///                 Ok(_) => pulse.handle(Event::Received),
+///                 Err(e) if is_timeout(&e) => {}
+///                 Err(e) => return Err(e),
 ///             }
-///             Action::Close(_) | Action::Abort => return Ok(()),
-///             // Only clients do these.
-///             Action::Connect { .. } | Action::Reconnect { .. } | Action::GiveUp(_) => {}
+///         }
+///         while let Some(action) = pulse.poll() {
+///             match action {
+///                 Action::SendHeartbeat { .. } => {
+///                     stream.write_all(b"ping\n")?;
+///                     pulse.handle(Event::HeartbeatSent);
+///                 }
+///                 Action::Close(_) | Action::Abort => return Ok(()),
+///                 // Only clients do these.
+///                 Action::Connect { .. } | Action::Reconnect { .. } | Action::GiveUp(_) => {}
+///             }
 ///         }
 ///     }
 /// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// client.write_all(b"hello\n")?;
+/// drop(client);
+/// serve(listener.accept()?.0)?;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Pulse {
@@ -90,8 +103,10 @@ impl Pulse {
         self.session.poll(self.clock.now())
     }
 
-    /// How long to wait before the next poll, at least a millisecond: fit for
-    /// `set_read_timeout`, which refuses zero. None: for ever.
+    /// How long to wait before the next poll: at least a millisecond, fit for
+    /// `set_read_timeout`, which refuses zero; and at most ten seconds, because
+    /// timers stand still while the machine sleeps, and the clock is to be
+    /// looked at soon after. None: for ever.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         let due = self.session.deadline()?;
@@ -119,10 +134,30 @@ impl Pulse {
     }
 }
 
-/// Long enough for a socket timeout, which zero is not.
+/// Long enough for a socket timeout, which zero is not; never longer than a
+/// nap.
 fn wait_until(due: Timestamp, now: Timestamp) -> Duration {
     const LEAST: Duration = Duration::from_millis(1);
-    due.saturating_duration_since(now).max(LEAST)
+    due.saturating_duration_since(now).clamp(LEAST, NAP)
+}
+
+/// Whether a read failed only because nothing came: it timed out, or a signal
+/// interrupted it, as one that stops and continues the process does on Linux.
+///
+/// ```
+/// use std::io::{Error, ErrorKind};
+/// use nabiz::blocking::is_timeout;
+///
+/// assert!(is_timeout(&Error::from(ErrorKind::WouldBlock)));
+/// assert!(is_timeout(&Error::from(ErrorKind::Interrupted)));
+/// assert!(!is_timeout(&Error::from(ErrorKind::ConnectionReset)));
+/// ```
+#[must_use]
+pub fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
 }
 
 /// A client that stays connected over a byte stream.
@@ -137,18 +172,29 @@ fn wait_until(due: Timestamp, now: Timestamp) -> Duration {
 /// no verdict: nothing here waits for a write. What was read is never lost to
 /// a verdict, and what can be read is read before one is taken.
 ///
-/// ```no_run
+/// ```
+/// use std::net::TcpListener;
 /// use nabiz::Config;
 /// use nabiz::blocking::{Link, LinkEvent};
 ///
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let address = listener.local_addr()?;
+/// # std::thread::spawn(move || {
+/// #     let (mut stream, _) = listener.accept().unwrap();
+/// #     std::io::Write::write_all(&mut stream, b"welcome\n").unwrap();
+/// #     stream // closed when this thread ends
+/// # });
 /// let ping = |_id, out: &mut Vec<u8>| out.extend_from_slice(b"ping\n");
-/// let mut link = Link::tcp("example.org:4000", Config::client().build()?, ping)?;
+/// let mut link = Link::tcp(address, Config::client().build()?, ping)?;
 /// let mut buffer = [0; 4096];
 /// while let Some(event) = link.next(&mut buffer) {
 ///     match event {
 ///         LinkEvent::Up { .. } => link.send(b"hello\n")?,
-///         LinkEvent::Data(bytes) => println!("{} bytes", bytes.len()),
-///         LinkEvent::Down { why, retry_in, .. } => println!("{why}, back in {retry_in:?}"),
+///         LinkEvent::Data(bytes) => assert_eq!(bytes, b"welcome\n"),
+///         LinkEvent::Down { why, retry_in, .. } => {
+///             println!("{why}, back in {retry_in:?}");
+///             link.shutdown(); // enough for an example
+///         }
 ///         _ => {}
 ///     }
 /// }
@@ -255,7 +301,8 @@ impl<T: Transport> Link<T> {
 
     /// What happened next; waits for it. None: the link is done for good.
     ///
-    /// Received bytes are put into `buffer`; with an empty one, none are read.
+    /// Received bytes are put into `buffer`; with an empty one nothing is read,
+    /// and the end of the stream not noticed.
     pub fn next<'b>(&mut self, buffer: &'b mut [u8]) -> Option<LinkEvent<'b>> {
         let shared = Arc::clone(&self.shared);
         if self.is_greeting {
@@ -291,7 +338,7 @@ impl<T: Transport> Link<T> {
                     if is_flushed || state.engine.has_reports() {
                         continue; // the next step may be another one
                     }
-                    let mut wait = shared.wait(until, now);
+                    let mut wait = until.map_or(NAP, |until| wait_until(until, now));
                     if has_output {
                         wait = if may_write {
                             Duration::ZERO
@@ -310,7 +357,7 @@ impl<T: Transport> Link<T> {
                 Step::Drop => state.drop_transport(),
                 Step::Sleep { until } => {
                     if !state.engine.has_reports() {
-                        shared.sleep(state, shared.wait(until, now));
+                        shared.sleep(state, until.map_or(NAP, |until| wait_until(until, now)));
                     }
                 }
                 Step::Done => {
@@ -404,6 +451,18 @@ impl<T> fmt::Debug for Link<T> {
 
 /// A way into a [`Link`] for other threads. While there is one, the link
 /// looks 20 times a second at what was asked of it.
+///
+/// ```
+/// use nabiz::Config;
+/// use nabiz::blocking::Link;
+///
+/// let mut link = Link::tcp("127.0.0.1:1", Config::client().build()?, |_, _| {})?;
+/// let handle = link.handle();
+/// let stopper = std::thread::spawn(move || handle.shutdown());
+/// while link.next(&mut [0; 64]).is_some() {}
+/// # stopper.join().unwrap();
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 pub struct LinkHandle<T> {
     shared: Arc<Shared<T>>,
 }
@@ -468,11 +527,6 @@ impl<T> Shared<T> {
         self.wake.notify_all();
     }
 
-    /// How long until then; never longer than a nap.
-    fn wait(&self, until: Option<Timestamp>, now: Timestamp) -> Duration {
-        until.map_or(NAP, |until| wait_until(until, now).min(NAP))
-    }
-
     fn sleep(&self, state: MutexGuard<'_, State<T>>, wait: Duration) {
         let woken = self.wake.wait_timeout(state, wait);
         drop(woken.unwrap_or_else(PoisonError::into_inner));
@@ -511,12 +565,18 @@ impl<T: Transport> Shared<T> {
     /// nothing came in time, or the transport is gone.
     fn read(
         &self,
-        state: MutexGuard<'_, State<T>>,
+        mut state: MutexGuard<'_, State<T>>,
         buffer: &mut [u8],
         wait: Duration,
     ) -> Option<usize> {
         let Some(transport) = state.transport.clone().filter(|_| !buffer.is_empty()) else {
-            self.sleep(state, wait);
+            match state.broken.take() {
+                Some(error) => {
+                    state.engine.gone(Some(error), self.clock.now());
+                    state.drop_transport();
+                }
+                None => self.sleep(state, wait),
+            }
             return None;
         };
         let was_broken = state.broken.is_some();
@@ -540,14 +600,6 @@ impl<T: Transport> Shared<T> {
         state.drop_transport();
         None
     }
-}
-
-/// Whether a read merely found nothing.
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
 }
 
 impl<T: Transport> State<T> {

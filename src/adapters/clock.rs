@@ -79,3 +79,43 @@ impl Default for Clock {
         Self::monotonic()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    fn advances(clock: Clock) {
+        let earlier = clock.now();
+        std::thread::sleep(Duration::from_millis(20));
+        let passed = clock.now().saturating_duration_since(earlier);
+        assert!(passed >= Duration::from_millis(20), "{passed:?}");
+        assert!(passed < Duration::from_secs(10), "{passed:?}");
+    }
+
+    #[test]
+    fn clocks_advance_with_the_time() {
+        advances(Clock::default());
+        advances(Clock::monotonic());
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        advances(Clock::boottime());
+    }
+
+    #[test]
+    fn copies_agree() {
+        let clock = Clock::monotonic();
+        let copy = clock;
+        let apart = copy.now().saturating_duration_since(clock.now());
+        assert!(apart < Duration::from_secs(1));
+    }
+
+    /// `/proc/uptime` counts the time asleep too.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn boottime_is_the_time_since_the_machine_started() {
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        let clock = Clock::boottime().now().since_epoch().as_secs_f64();
+        assert!((clock - uptime).abs() < 5.0, "{clock} against {uptime}");
+    }
+}

@@ -15,6 +15,21 @@ use crate::session::{Action, EndReason, Event, GiveUpReason, HeartbeatId, Phase,
 use crate::time::Timestamp;
 
 /// What a `Link` tells its user.
+///
+/// ```
+/// use nabiz::blocking::LinkEvent;
+///
+/// fn log(event: &LinkEvent<'_>) -> String {
+///     match event {
+///         LinkEvent::Up { attempt, .. } => format!("up after {attempt} attempts"),
+///         LinkEvent::Data(bytes) => format!("{} bytes", bytes.len()),
+///         LinkEvent::Down { why, error: Some(error), .. } => format!("down: {why}, {error}"),
+///         LinkEvent::Down { why, .. } => format!("down: {why}"),
+///         other => format!("{other:?}"),
+///     }
+/// }
+/// assert_eq!(log(&LinkEvent::Data(b"hello")), "5 bytes");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LinkEvent<'a> {
@@ -40,7 +55,8 @@ pub enum LinkEvent<'a> {
     /// The link, or the attempt at one, has ended.
     #[non_exhaustive]
     Down {
-        /// How.
+        /// How. A dial that fails within its budget or not is
+        /// `ConnectFailed` where it cannot be interrupted.
         why: EndReason,
         /// What the transport said, if it did.
         error: Option<io::Error>,
@@ -64,6 +80,14 @@ pub enum LinkEvent<'a> {
 }
 
 /// Why bytes were not taken for sending.
+///
+/// ```
+/// use std::io::{Error, ErrorKind};
+/// use nabiz::blocking::SendError;
+///
+/// assert_eq!(SendError::NotConnected.to_string(), "the link is not up");
+/// assert_eq!(Error::from(SendError::Full).kind(), ErrorKind::WouldBlock);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendError {
@@ -97,6 +121,12 @@ impl From<SendError> for io::Error {
 }
 
 /// A seed from the standard library's randomly keyed hasher.
+///
+/// ```
+/// use nabiz::blocking::random_seed;
+///
+/// assert_ne!(random_seed(), random_seed());
+/// ```
 #[must_use]
 pub fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
@@ -307,6 +337,7 @@ impl Engine {
         self.silence = None;
         let attempt = self.session.status(now).attempt;
         self.session.handle(Event::Connected, now);
+        self.slow_dial_is_no_stall(now);
         self.up = self.session.phase() == Phase::Open;
         if self.up {
             self.reports.push_back(LinkEvent::Up { attempt });
@@ -323,13 +354,23 @@ impl Engine {
 
     /// The transport is gone, or the dial failed.
     pub(super) fn gone(&mut self, error: Option<io::Error>, now: Timestamp) {
-        let silence = self.session.status(now).silence;
+        let is_dial = self.session.phase() == Phase::Connecting;
+        let silence = self.session.status(now).silence.or(self.silence.take());
         let end = self.end.get_or_insert_default();
         end.error = end.error.take().or(error);
         end.silence = end.silence.or(silence);
         self.up = false;
         self.outbox.clear();
         self.session.handle(Event::Disconnected, now);
+        if is_dial {
+            self.slow_dial_is_no_stall(now);
+        }
+    }
+
+    /// The session cannot tell a dial that took its time from a driver that
+    /// did; the user is not told of either.
+    fn slow_dial_is_no_stall(&mut self, now: Timestamp) {
+        self.stalls = self.session.status(now).stalls;
     }
 
     /// What to do next. Everything that was there to read has been read.

@@ -215,7 +215,9 @@ impl ConfigBuilder {
     }
 
     /// Clients: abandon a dial after this long
-    /// ([`ConnectTimeout`](crate::CloseReason::ConnectTimeout)). Default 20 s,
+    /// ([`ConnectTimeout`](crate::CloseReason::ConnectTimeout); a blocking dial
+    /// cannot be interrupted, is given this as its budget, and fails by itself).
+    /// Default 20 s,
     /// the least a gRPC client gives a dial
     /// ([`MIN_CONNECT_TIMEOUT`](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md)).
     pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
@@ -238,9 +240,10 @@ impl ConfigBuilder {
 
     /// How late a call may come after the deadline before it counts as a stall
     /// of our own, which convicts nobody. Default: a quarter of the shortest
-    /// limit, at most 5 s. A driver that polls on a fixed period instead of at
-    /// deadlines sets it above the period. Cassandra's failure detector has
-    /// the same guard
+    /// limit that a stall can break (silence, answer, write, hello and connect
+    /// timeout; the interval where answers are counted), at most 5 s. A driver
+    /// that polls on a fixed period instead of at deadlines sets it above the
+    /// period. Cassandra's failure detector has the same guard
     /// ([`MAX_LOCAL_PAUSE`](https://issues.apache.org/jira/browse/CASSANDRA-9183),
     /// 5 s).
     pub const fn with_stall_tolerance(mut self, tolerance: Duration) -> Self {

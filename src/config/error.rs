@@ -59,6 +59,14 @@ impl fmt::Display for ConfigError {
 impl Error for ConfigError {}
 
 /// What every configuration keeps to. See [`ConfigError`].
+///
+/// ```
+/// use nabiz::{Backoff, Config, Rule};
+///
+/// let error = Config::server().with_backoff(Backoff::new()).build().unwrap_err();
+/// assert_eq!(error.rule(), Rule::OnServer);
+/// assert_eq!(error.rule().to_string(), "is for clients: a server does not dial");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
@@ -108,7 +116,13 @@ impl fmt::Display for Rule {
     }
 }
 
-/// One of the two ends of a connection.
+/// One of the two ends of a connection, in [`Incompatible`].
+///
+/// ```
+/// use nabiz::End;
+///
+/// assert_eq!(End::Peers.to_string(), "the peer's");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// The configuration that was asked.

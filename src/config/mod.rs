@@ -13,6 +13,13 @@ use crate::backoff::Backoff;
 use crate::time::{Ratio, Span};
 
 /// Which end of the connection a session is.
+///
+/// ```
+/// use nabiz::{Config, Role};
+///
+/// assert_eq!(Config::server().build()?.role(), Role::Server);
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Dials, and comes back after the link broke.
@@ -23,6 +30,19 @@ pub enum Role {
 }
 
 /// What proves that the peer lives.
+///
+/// ```
+/// use nabiz::{Config, Event, Evidence, Session, Timestamp};
+///
+/// let strict = Config::server().with_evidence(Evidence::Heartbeats).build()?;
+/// let mut session = Session::new(strict, 7, Timestamp::EPOCH);
+/// let later = Timestamp::MAX;
+/// session.handle(Event::Received, later);
+/// assert!(!session.status(later).silence.unwrap().is_zero());
+/// session.handle(Event::HeartbeatReceived, later);
+/// assert!(session.status(later).silence.unwrap().is_zero());
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Evidence {

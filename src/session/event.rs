@@ -7,6 +7,21 @@ use core::time::Duration;
 ///
 /// An event in a phase where it means nothing is ignored, so drivers need not
 /// keep track.
+///
+/// ```
+/// use core::time::Duration;
+/// use nabiz::{Action, Backoff, Config, Event, Jitter, Session, Timestamp};
+///
+/// let now = Timestamp::EPOCH;
+/// let exact = Backoff::new().with_jitter(Jitter::None);
+/// let config = Config::client().with_backoff(exact).build()?;
+/// let mut session = Session::new(config, 7, now);
+/// assert_eq!(session.poll(now), Some(Action::Connect { attempt: 0 }));
+/// session.handle(Event::ConnectFailed, now);
+/// let after = Duration::from_secs(1);
+/// assert_eq!(session.poll(now), Some(Action::Reconnect { after, attempt: 1 }));
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
@@ -51,6 +66,22 @@ pub enum Event {
 ///
 /// Exhaustive on purpose: a wildcard that swallows a new duty would be a
 /// silent bug.
+///
+/// ```
+/// use nabiz::Action;
+///
+/// fn describe(action: Action) -> String {
+///     match action {
+///         Action::Connect { attempt } => format!("dial, attempt {attempt}"),
+///         Action::SendHeartbeat { id } => format!("write heartbeat {id}"),
+///         Action::Close(reason) => format!("close: {reason}"),
+///         Action::Abort => "drop it".into(),
+///         Action::Reconnect { after, .. } => format!("back in {after:?}"),
+///         Action::GiveUp(reason) => format!("for good: {reason}"),
+///     }
+/// }
+/// assert_eq!(describe(Action::Connect { attempt: 0 }), "dial, attempt 0");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "an action that is dropped is not done"]
 pub enum Action {
@@ -124,6 +155,14 @@ impl fmt::Display for HeartbeatId {
 }
 
 /// Why a session closes its link. The earliest limit wins.
+///
+/// ```
+/// use nabiz::CloseReason;
+///
+/// assert_eq!(CloseReason::PeerSilent.to_string(), "PeerSilent");
+/// assert!(CloseReason::PeerSilent.is_liveness());
+/// assert!(!CloseReason::Draining.is_liveness());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -170,6 +209,13 @@ impl fmt::Display for CloseReason {
 }
 
 /// How a link, or an attempt at one, ended.
+///
+/// ```
+/// use nabiz::{CloseReason, EndReason};
+///
+/// assert_eq!(EndReason::Closed(CloseReason::TooOld).to_string(), "TooOld");
+/// assert_eq!(EndReason::Disconnected.to_string(), "Disconnected");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
@@ -192,6 +238,16 @@ impl fmt::Display for EndReason {
 }
 
 /// Why a client gave up.
+///
+/// ```
+/// use nabiz::{Action, Config, Event, GiveUpReason, Session, Timestamp};
+///
+/// let now = Timestamp::EPOCH;
+/// let mut session = Session::new(Config::client().build()?, 7, now);
+/// session.handle(Event::Rejected, now);
+/// assert_eq!(session.poll(now), Some(Action::GiveUp(GiveUpReason::Rejected)));
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GiveUpReason {

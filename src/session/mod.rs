@@ -88,6 +88,8 @@ pub struct Session {
     state: State,
     floor: Option<Floor>,
     rtt: Option<Rtt>,
+    /// Whether the latest answer gave it.
+    rtt_is_new: bool,
     /// The number of the current attempt, and the last step of its series.
     attempt: u32,
     step: Option<Span>,
@@ -159,6 +161,7 @@ impl Session {
             state,
             floor: None,
             rtt: None,
+            rtt_is_new: false,
             attempt: 0,
             step: None,
             dials: 0,
@@ -317,7 +320,7 @@ impl Session {
             _ => return,
         }
         self.settled = now;
-        self.stalls = self.stalls.saturating_add(1);
+        self.stalls = self.stalls.wrapping_add(1);
     }
 
     fn apply(&mut self, event: Event, now: Timestamp) {
@@ -344,6 +347,7 @@ impl Session {
                     self.state = State::Open(Link::new(gap, now));
                     self.floor = None;
                     self.rtt = None;
+                    self.rtt_is_new = false;
                 }
             }
             Event::ConnectFailed | Event::Disconnected => self.gone(event, now),
@@ -375,7 +379,9 @@ impl Session {
                 }
             }
             Event::AnswerReceived { id } => {
-                if let Some(sample) = link.answered(id, self.beats, now) {
+                let sample = link.answered(id, self.beats, now);
+                self.rtt_is_new = sample.is_some();
+                if let Some(sample) = sample {
                     self.rtt = Some(Rtt::smoothed(self.rtt, sample));
                 }
             }

@@ -10,6 +10,17 @@ use crate::time::{Span, Timestamp};
 /// Where a session stands. A client goes `Connecting → Open → Closing →
 /// Waiting → Connecting …`, and ends in `Done`; a server's session starts
 /// `Open` and lives one link.
+///
+/// ```
+/// use nabiz::{Config, Event, Phase, Session, Timestamp};
+///
+/// let now = Timestamp::EPOCH;
+/// let mut session = Session::new(Config::client().build()?, 7, now);
+/// assert_eq!(session.phase(), Phase::Connecting);
+/// session.handle(Event::Shutdown, now);
+/// assert_eq!(session.phase(), Phase::Done);
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -56,7 +67,10 @@ pub struct Status {
     /// The latest round-trip time of a heartbeat of this link, to the
     /// microsecond.
     pub rtt: Option<Duration>,
-    /// The same, smoothed with a weight of 1/8 for each new sample ([RFC 6298
+    /// Whether the latest answer gave it: false where it is not certain which
+    /// heartbeat that answered.
+    pub rtt_is_new: bool,
+    /// Round-trip times of this link, smoothed with a weight of 1/8 for each new sample ([RFC 6298
     /// §2](https://www.rfc-editor.org/rfc/rfc6298#section-2)).
     pub rtt_smoothed: Option<Duration>,
     /// Heartbeats asked for, over all links.
@@ -67,7 +81,7 @@ pub struct Status {
     pub attempt: u32,
     /// How the last link, or the last attempt at one, ended.
     pub last_end: Option<EndReason>,
-    /// Late ticks and resumes that were forgiven, over all links.
+    /// Late ticks and resumes that were forgiven, over all links; it wraps.
     pub stalls: u16,
 }
 
@@ -87,9 +101,8 @@ impl Session {
             silence: link.map(|link| now.since(link.evidence).duration()),
             age: link.map(|link| now.since(link.connected).duration()),
             age_left,
-            rtt: self
-                .rtt
-                .map(|rtt| micros(rtt.latest.get().saturating_sub(1))),
+            rtt: self.rtt.map(|rtt| micros(rtt.latest)),
+            rtt_is_new: self.rtt_is_new,
             rtt_smoothed: self.rtt.map(|rtt| micros(rtt.smoothed)),
             heartbeats: self.beats,
             unanswered: link.map_or(0, |link| link.unanswered),
@@ -119,32 +132,32 @@ impl Session {
     }
 }
 
-fn micros(micros: u32) -> Duration {
-    Duration::from_micros(u64::from(micros))
-}
-
-/// Round-trip times of one link, in microseconds: 8 bytes, `Option` included.
+/// Round-trip times of one link in microseconds plus one: 8 bytes, `Option`
+/// included.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rtt {
-    /// Plus one.
     latest: NonZeroU32,
-    smoothed: u32,
+    smoothed: NonZeroU32,
 }
 
 impl Rtt {
     pub(super) fn smoothed(before: Option<Self>, sample: Span) -> Self {
-        let micros = sample.duration().as_micros();
-        let latest = u32::try_from(micros).unwrap_or(u32::MAX);
+        let micros = u32::try_from(sample.duration().as_micros()).unwrap_or(u32::MAX);
+        let latest = NonZeroU32::MIN.saturating_add(micros);
         let smoothed = before.map_or(latest, |before| {
-            let eighths = u64::from(before.smoothed)
+            let eighths = u64::from(before.smoothed.get())
                 .saturating_mul(7)
-                .saturating_add(u64::from(latest))
+                .saturating_add(u64::from(latest.get()))
                 .saturating_add(4); // rounds
-            u32::try_from(eighths / 8).unwrap_or(u32::MAX)
+            u32::try_from(eighths / 8)
+                .ok()
+                .and_then(NonZeroU32::new)
+                .unwrap_or(latest)
         });
-        Self {
-            latest: NonZeroU32::MIN.saturating_add(latest),
-            smoothed,
-        }
+        Self { latest, smoothed }
     }
+}
+
+fn micros(stored: NonZeroU32) -> Duration {
+    Duration::from_micros(u64::from(stored.get().saturating_sub(1)))
 }

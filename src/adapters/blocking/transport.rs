@@ -12,6 +12,31 @@ use std::vec::Vec;
 /// Given for [`TcpStream`] and, on Unix, `UnixStream`. For TLS, keep the state
 /// of the encryption in a `Mutex` beside the socket, and wait for bytes outside
 /// of it.
+///
+/// ```
+/// use core::time::Duration;
+/// use std::io;
+/// use std::net::TcpStream;
+/// use nabiz::blocking::Transport;
+///
+/// /// Counts nothing, changes nothing: the least that a wrapper does.
+/// struct Plain(TcpStream);
+///
+/// impl Transport for Plain {
+///     fn read_within(&self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
+///         self.0.read_within(buffer, wait)
+///     }
+///     fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+///         self.0.write_now(bytes)
+///     }
+///     fn finish(&self) -> io::Result<()> {
+///         self.0.finish()
+///     }
+///     fn abort(&self) -> io::Result<()> {
+///         self.0.abort()
+///     }
+/// }
+/// ```
 pub trait Transport: Send + Sync {
     /// Reads some bytes; 0 is the end of the stream. Waits no longer than
     /// `wait`, and then fails with `WouldBlock` or `TimedOut`; a few
@@ -107,8 +132,7 @@ pub fn dial_tcp(address: &impl ToSocketAddrs, budget: Option<Duration>) -> io::R
             }
         };
         left_to_try = left_to_try.saturating_sub(1);
-        // A heartbeat that waits for company comes late.
-        match dialled.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+        match dialled.and_then(usable) {
             Ok(stream) => return Ok(stream),
             Err(error) => failure = Some(error),
         }
@@ -119,4 +143,15 @@ pub fn dial_tcp(address: &impl ToSocketAddrs, budget: Option<Duration>) -> io::R
             "the name resolves to no address that could be dialled in time",
         )
     }))
+}
+
+fn usable(stream: TcpStream) -> io::Result<TcpStream> {
+    // Where nobody listens, the kernel may pick the very port that is dialled
+    // for our end, and TCP then connects a socket with itself.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    // A heartbeat that waits for company comes late.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
