@@ -1,5 +1,6 @@
 //! One connection: its phases, and what each event and each instant does.
 
+mod closing;
 mod event;
 mod inbound;
 mod link;
@@ -14,6 +15,7 @@ pub use status::{Phase, Status};
 use crate::chance::{Draw, draw, up_to};
 use crate::config::{Config, ConfigError, Limits, Role};
 use crate::time::{Span, Timestamp};
+use closing::{Closing, Then};
 use link::Link;
 use outbound::beat_gap;
 use status::Rtt;
@@ -115,25 +117,6 @@ enum State {
     Done {
         owed: Option<GiveUpReason>,
     },
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Closing {
-    reason: CloseReason,
-    /// Since when the link was up; none for an abandoned dial.
-    connected: Option<Timestamp>,
-    /// When `Close` was emitted; none while it is owed.
-    since: Option<Timestamp>,
-    stable: bool,
-    then: Then,
-}
-
-/// What follows the end of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    Return,
-    GiveUp,
-    Done,
 }
 
 impl Session {
@@ -389,93 +372,6 @@ impl Session {
         }
     }
 
-    /// The transport is gone, or never came to be.
-    fn gone(&mut self, event: Event, now: Timestamp) {
-        match self.state {
-            State::Connecting { since: Some(_), .. } => {
-                self.end(EndReason::ConnectFailed, false, Then::Return);
-            }
-            State::Open(link) if event == Event::Disconnected => {
-                let stable = self.was_stable(link.connected, now);
-                self.end(EndReason::Disconnected, stable, Then::Return);
-            }
-            State::Closing(closing) => self.closed(closing, now),
-            _ => {}
-        }
-    }
-
-    /// The user, or the peer's refusal, ends it for good.
-    fn finish(&mut self, reason: CloseReason, then: Then) {
-        match &mut self.state {
-            State::Connecting { since: None, .. } | State::Waiting(_) => self.rest(then),
-            State::Connecting { .. } | State::Open(_) => self.close(reason, then),
-            State::Closing(closing) if closing.then != Then::Done => closing.then = then,
-            State::Closing(_) => {}
-            State::Done { owed } => {
-                if then == Then::Done {
-                    *owed = None;
-                }
-            }
-        }
-    }
-
-    /// Owes a `Close`; the next poll emits it.
-    fn close(&mut self, reason: CloseReason, then: Then) {
-        let connected = match &self.state {
-            State::Open(link) => Some(link.connected),
-            _ => None,
-        };
-        self.state = State::Closing(Closing {
-            reason,
-            connected,
-            since: None,
-            stable: false,
-            then,
-        });
-    }
-
-    /// A close has run its course: the link has ended.
-    fn closed(&mut self, closing: Closing, now: Timestamp) {
-        let (why, stable) = match (closing.since, closing.connected) {
-            (Some(_), _) => (EndReason::Closed(closing.reason), closing.stable),
-            // Gone before it was asked to close.
-            (None, Some(connected)) => (EndReason::Disconnected, self.was_stable(connected, now)),
-            (None, None) => (EndReason::ConnectFailed, false),
-        };
-        self.end(why, stable, closing.then);
-    }
-
-    fn was_stable(&self, connected: Timestamp, until: Timestamp) -> bool {
-        until.since(connected) >= self.config.stable_after
-    }
-
-    fn end(&mut self, why: EndReason, stable: bool, then: Then) {
-        self.last_end = Some(why);
-        if stable {
-            self.attempt = 0;
-            self.step = None;
-        }
-        self.rest(then);
-    }
-
-    /// No transport is left.
-    fn rest(&mut self, then: Then) {
-        self.state = match (then, self.config.backoff) {
-            (Then::Return, Some(backoff)) => {
-                match backoff.next(&mut self.attempt, &mut self.step, self.seed, self.dials) {
-                    Some(delay) => State::Waiting(Waiting::new(delay)),
-                    None => State::Done {
-                        owed: Some(GiveUpReason::AttemptsExhausted),
-                    },
-                }
-            }
-            (Then::GiveUp, _) if self.config.role == Role::Client => State::Done {
-                owed: Some(GiveUpReason::Rejected),
-            },
-            _ => State::Done { owed: None },
-        };
-    }
-
     fn act(&mut self, now: Timestamp) -> Option<Action> {
         match &mut self.state {
             State::Connecting { since: None, .. } => Some(self.dial(now)),
@@ -531,24 +427,6 @@ impl Session {
         Some(Action::SendHeartbeat {
             id: HeartbeatId(self.beats),
         })
-    }
-
-    /// Emits the `Close` that is owed; the link counts as alive up to `until`.
-    fn emit_close(
-        &mut self,
-        reason: CloseReason,
-        until: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Action {
-        let stable_after = self.config.stable_after;
-        if let State::Closing(closing) = &mut self.state {
-            closing.since = Some(now);
-            closing.stable = match (closing.connected, until) {
-                (Some(connected), Some(until)) => until.since(connected) >= stable_after,
-                _ => false,
-            };
-        }
-        Action::Close(reason)
     }
 
     fn dial(&mut self, now: Timestamp) -> Action {

@@ -67,6 +67,25 @@ pub trait Transport: Send + Sync {
     fn abort(&self) -> io::Result<()>;
 }
 
+/// Whether a read failed only because nothing came: it timed out, or a signal
+/// interrupted it, as one that stops and continues the process does on Linux.
+///
+/// ```
+/// use std::io::{Error, ErrorKind};
+/// use nabiz::blocking::is_timeout;
+///
+/// assert!(is_timeout(&Error::from(ErrorKind::WouldBlock)));
+/// assert!(is_timeout(&Error::from(ErrorKind::Interrupted)));
+/// assert!(!is_timeout(&Error::from(ErrorKind::ConnectionReset)));
+/// ```
+#[must_use]
+pub fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
 macro_rules! impl_for_socket {
     ($socket:ty) => {
         impl Transport for $socket {
