@@ -225,40 +225,33 @@ impl Backoff {
         if self.max_attempts().is_some_and(|max| *attempt >= max) {
             return None;
         }
-        let (initial, max) = (self.initial, self.max);
-        let previous = step.unwrap_or(initial);
         *attempt = attempt.saturating_add(1);
         let chance = draw(seed, link, Draw::Backoff(*attempt));
-        if self.jitter == Jitter::Decorrelated {
-            let most = previous.scaled(3, 1).min(max);
-            let delay = initial.saturating_add(up_to(most.saturating_sub(initial), chance));
-            *step = Some(delay);
-            return Some(delay);
-        }
+        let is_decorrelated = self.jitter == Jitter::Decorrelated;
         let base = match *step {
-            None => initial,
-            Some(previous) => previous.times(self.multiplier).min(max),
+            None => self.initial,
+            Some(previous) if is_decorrelated => previous,
+            Some(previous) => previous.times(self.multiplier).min(self.max),
         };
-        *step = Some(base);
-        Some(self.spread(base, chance))
+        let delay = self.spread(base, chance);
+        *step = Some(if is_decorrelated { delay } else { base });
+        Some(delay)
     }
 
     /// A first attempt's delay, whatever came before.
     pub(crate) fn first(&self, seed: u64, link: u32) -> Span {
-        let (initial, max) = (self.initial, self.max);
-        let chance = draw(seed, link, Draw::Hurry);
-        match self.jitter {
-            Jitter::Decorrelated => {
-                let most = initial.scaled(3, 1).min(max);
-                initial.saturating_add(up_to(most.saturating_sub(initial), chance))
-            }
-            _ => self.spread(initial, chance),
-        }
+        self.spread(self.initial, draw(seed, link, Draw::Hurry))
     }
 
+    /// A delay around `base`, which for decorrelated jitter is the one before.
     fn spread(&self, base: Span, chance: u64) -> Span {
         match self.jitter {
-            Jitter::None | Jitter::Decorrelated => base,
+            Jitter::None => base,
+            Jitter::Decorrelated => {
+                let most = base.scaled(3, 1).min(self.max);
+                self.initial
+                    .saturating_add(up_to(most.saturating_sub(self.initial), chance))
+            }
             Jitter::Proportional(p) => {
                 let reach = base.times(p);
                 base.saturating_sub(reach)

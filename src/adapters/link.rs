@@ -11,7 +11,7 @@ use std::vec::Vec;
 
 use super::outbox::{Flushed, Outbox};
 use crate::config::Config;
-use crate::session::{Action, EndReason, Event, GiveUpReason, HeartbeatId, Phase, Session};
+use crate::session::{Action, EndReason, Event, GiveUpReason, HeartbeatId, Phase, Session, Status};
 use crate::time::Timestamp;
 
 /// What a `Link` tells its user.
@@ -389,7 +389,7 @@ impl Engine {
                 self.reports.push_back(LinkEvent::Stalled);
             }
             let Some(action) = action else {
-                return self.idle(status.phase);
+                return self.idle(status);
             };
             match action {
                 Action::Connect { .. } => {
@@ -418,36 +418,27 @@ impl Engine {
                     return Step::Drop;
                 }
                 Action::Reconnect { after, attempt } => {
-                    let report = match self.end.take() {
-                        Some(end) => self.down(end, Some(after), attempt),
-                        None => LinkEvent::Retry {
+                    if !self.report_end(Some(after), attempt) {
+                        self.reports.push_back(LinkEvent::Retry {
                             retry_in: after,
                             attempt,
-                        },
-                    };
-                    self.reports.push_back(report);
+                        });
+                    }
                 }
                 Action::GiveUp(reason) => {
-                    if let Some(end) = self.end.take() {
-                        let report = self.down(end, None, status.attempt);
-                        self.reports.push_back(report);
-                    }
+                    self.report_end(None, status.attempt);
                     self.reports.push_back(LinkEvent::GaveUp(reason));
                 }
             }
         }
     }
 
-    fn idle(&mut self, phase: Phase) -> Step {
+    fn idle(&mut self, status: Status) -> Step {
         let until = self.session.deadline();
-        match phase {
+        match status.phase {
             Phase::Waiting => Step::Sleep { until },
             Phase::Done => {
-                if let Some(end) = self.end.take() {
-                    let attempt = self.session.status(Timestamp::EPOCH).attempt;
-                    let report = self.down(end, None, attempt);
-                    self.reports.push_back(report);
-                }
+                self.report_end(None, status.attempt);
                 Step::Done
             }
             Phase::Closing if self.outbox.is_empty() && !self.finished => {
@@ -458,19 +449,20 @@ impl Engine {
         }
     }
 
-    fn down(&self, end: End, retry_in: Option<Duration>, attempt: u32) -> LinkEvent<'static> {
-        LinkEvent::Down {
-            why: self.last_end(),
+    /// Tells the user how the link ended; false if that was told already.
+    fn report_end(&mut self, retry_in: Option<Duration>, attempt: u32) -> bool {
+        let Some(end) = self.end.take() else {
+            return false;
+        };
+        let last_end = self.session.status(Timestamp::EPOCH).last_end;
+        self.reports.push_back(LinkEvent::Down {
+            why: last_end.unwrap_or(EndReason::Disconnected),
             error: end.error,
             silence: end.silence,
             retry_in,
             attempt,
-        }
-    }
-
-    fn last_end(&self) -> EndReason {
-        let status = self.session.status(Timestamp::EPOCH);
-        status.last_end.unwrap_or(EndReason::Disconnected)
+        });
+        true
     }
 }
 

@@ -33,7 +33,7 @@ impl Session {
                 self.end(EndReason::ConnectFailed, false, Then::Return);
             }
             State::Open(link) if event == Event::Disconnected => {
-                let stable = self.was_stable(link.connected, now);
+                let stable = self.was_stable(Some(link.connected), now);
                 self.end(EndReason::Disconnected, stable, Then::Return);
             }
             State::Closing(closing) => self.closed(closing, now),
@@ -58,17 +58,38 @@ impl Session {
 
     /// Owes a `Close`; the next poll emits it.
     pub(super) fn close(&mut self, reason: CloseReason, then: Then) {
+        self.state = State::Closing(self.closing(reason, then));
+    }
+
+    /// The close of what is open now, still owed.
+    pub(super) const fn closing(&self, reason: CloseReason, then: Then) -> Closing {
         let connected = match &self.state {
             State::Open(link) => Some(link.connected),
             _ => None,
         };
-        self.state = State::Closing(Closing {
+        Closing {
             reason,
             connected,
             since: None,
             stable: false,
             then,
+        }
+    }
+
+    /// Emits the `Close` that is owed; the link counts as alive up to `until`.
+    pub(super) fn emit_close(
+        &mut self,
+        closing: Closing,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Action {
+        let stable = self.was_stable(closing.connected, until);
+        self.state = State::Closing(Closing {
+            since: Some(now),
+            stable,
+            ..closing
         });
+        Action::Close(closing.reason)
     }
 
     /// A close has run its course: the link has ended.
@@ -76,17 +97,21 @@ impl Session {
         let (why, stable) = match (closing.since, closing.connected) {
             (Some(_), _) => (EndReason::Closed(closing.reason), closing.stable),
             // Gone before it was asked to close.
-            (None, Some(connected)) => (EndReason::Disconnected, self.was_stable(connected, now)),
+            (None, Some(_)) => {
+                let stable = self.was_stable(closing.connected, now);
+                (EndReason::Disconnected, stable)
+            }
             (None, None) => (EndReason::ConnectFailed, false),
         };
         self.end(why, stable, closing.then);
     }
 
-    pub(super) fn was_stable(&self, connected: Timestamp, until: Timestamp) -> bool {
-        until.since(connected) >= self.config.stable_after
+    /// Whether a link that was up since then, if at all, held long enough.
+    fn was_stable(&self, connected: Option<Timestamp>, until: Timestamp) -> bool {
+        connected.is_some_and(|connected| until.since(connected) >= self.config.stable_after)
     }
 
-    pub(super) fn end(&mut self, why: EndReason, stable: bool, then: Then) {
+    fn end(&mut self, why: EndReason, stable: bool, then: Then) {
         self.last_end = Some(why);
         if stable {
             self.attempt = 0;
@@ -96,7 +121,7 @@ impl Session {
     }
 
     /// No transport is left.
-    pub(super) fn rest(&mut self, then: Then) {
+    fn rest(&mut self, then: Then) {
         self.state = match (then, self.config.backoff) {
             (Then::Return, Some(backoff)) => {
                 match backoff.next(&mut self.attempt, &mut self.step, self.seed, self.dials) {
@@ -111,23 +136,5 @@ impl Session {
             },
             _ => State::Done { owed: None },
         };
-    }
-
-    /// Emits the `Close` that is owed; the link counts as alive up to `until`.
-    pub(super) fn emit_close(
-        &mut self,
-        reason: CloseReason,
-        until: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Action {
-        let stable_after = self.config.stable_after;
-        if let State::Closing(closing) = &mut self.state {
-            closing.since = Some(now);
-            closing.stable = match (closing.connected, until) {
-                (Some(connected), Some(until)) => until.since(connected) >= stable_after,
-                _ => false,
-            };
-        }
-        Action::Close(reason)
     }
 }

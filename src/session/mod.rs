@@ -225,9 +225,9 @@ impl Session {
         self.judge(now);
         self.config = config;
         self.settled = now;
-        if let State::Open(link) = &mut self.state {
-            let number = self.beats.wrapping_add(1);
-            link.gap = beat_gap(&self.config, self.seed, self.dials, number, !link.beaten);
+        if let State::Open(link) = self.state {
+            let gap = self.next_gap(!link.beaten);
+            self.state = State::Open(Link { gap, ..link });
         }
         self.bound = self.deadline();
         Ok(())
@@ -317,17 +317,14 @@ impl Session {
                 }
             }
             Event::HeartbeatSent => {
+                let gap = self.next_gap(false);
                 if let State::Open(link) = &mut self.state {
-                    let number = self.beats.wrapping_add(1);
-                    let gap = beat_gap(&self.config, self.seed, self.dials, number, false);
                     link.beat_sent(gap, now);
                 }
             }
             Event::Connected => {
                 if let State::Connecting { since: Some(_), .. } = self.state {
-                    let number = self.beats.wrapping_add(1);
-                    let gap = beat_gap(&self.config, self.seed, self.dials, number, true);
-                    self.state = State::Open(Link::new(gap, now));
+                    self.state = State::Open(Link::new(self.next_gap(true), now));
                     self.floor = None;
                     self.rtt = None;
                     self.rtt_is_new = false;
@@ -380,15 +377,15 @@ impl Session {
             } => {
                 let limit = since.after(self.config.connect_timeout?)?;
                 (limit <= now).then(|| {
-                    self.close(CloseReason::ConnectTimeout, Then::Return);
-                    self.emit_close(CloseReason::ConnectTimeout, None, now)
+                    let closing = self.closing(CloseReason::ConnectTimeout, Then::Return);
+                    self.emit_close(closing, now, now)
                 })
             }
             State::Open(_) => self.act_open(now),
             State::Closing(closing) => {
                 let closing = *closing;
                 let Some(since) = closing.since else {
-                    return Some(self.emit_close(closing.reason, Some(now), now));
+                    return Some(self.emit_close(closing, now, now));
                 };
                 (since.after(self.config.close_grace)? <= now).then(|| {
                     self.closed(closing, now);
@@ -412,8 +409,8 @@ impl Session {
                 } else {
                     now
                 };
-                self.close(reason, Then::Return);
-                return Some(self.emit_close(reason, Some(until), now));
+                let closing = self.closing(reason, Then::Return);
+                return Some(self.emit_close(closing, until, now));
             }
         }
         let State::Open(link) = &mut self.state else {
@@ -438,6 +435,12 @@ impl Session {
         Action::Connect {
             attempt: self.attempt,
         }
+    }
+
+    /// The wait before the next heartbeat, the first of its link or a later one.
+    fn next_gap(&self, first: bool) -> Span {
+        let number = self.beats.wrapping_add(1);
+        beat_gap(&self.config, self.seed, self.dials, number, first)
     }
 
     /// When the link is too old.
