@@ -400,6 +400,16 @@ mod tests {
     }
 
     #[test]
+    fn decorrelated_delays_grow_from_the_one_before() {
+        let policy = Backoff::new().with_jitter(Jitter::Decorrelated);
+        for seed in 0..100 {
+            // Three times the first delay is as far as one draw can reach.
+            let longest = delays(policy, seed).take(40).max().unwrap();
+            assert!(longest > policy.initial() * 10, "{longest:?}");
+        }
+    }
+
+    #[test]
     fn still_sane_after_a_billion_attempts() {
         for jitter in [
             Jitter::None,
