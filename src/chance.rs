@@ -19,6 +19,9 @@ pub(crate) enum Draw {
     Floor,
     /// The first-attempt delay after a resume.
     Hurry,
+    /// What goes on top of what is left of a drain.
+    #[cfg(feature = "alloc")]
+    Drain,
 }
 
 /// 64 uniform bits for one draw of one link.
@@ -29,6 +32,8 @@ pub(crate) const fn draw(seed: u64, link: u32, draw: Draw) -> u64 {
         Draw::Backoff(number) => (3, number),
         Draw::Floor => (4, 0),
         Draw::Hurry => (5, 0),
+        #[cfg(feature = "alloc")]
+        Draw::Drain => (6, 0),
     };
     let place = ((link as u64) << 32) | number as u64;
     mix(mix(seed ^ mix(kind)) ^ place)

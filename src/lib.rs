@@ -72,6 +72,8 @@ mod backoff;
 mod chance;
 mod config;
 mod offer;
+#[cfg(feature = "alloc")]
+mod reaper;
 mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -84,6 +86,8 @@ pub use config::{
     Config, ConfigBuilder, ConfigError, End, Evidence, Incompatible, Limits, Role, Rule,
 };
 pub use offer::{Agreement, Offer};
+#[cfg(feature = "alloc")]
+pub use reaper::{Counters, Iter, Key, Reap, Reaper};
 pub use session::{
     Action, CloseReason, EndReason, Event, GiveUpReason, HeartbeatId, Phase, Session, Status,
 };

@@ -94,6 +94,14 @@ pub enum Rule {
     OnServer,
     /// Only a client stays connected.
     NotClient,
+    /// A roster is a server's.
+    NotServer,
+    /// A roster does not tell which answer is whose.
+    NotInRoster,
+    /// More than 2²⁸ times half the resolution, 26 days at 20 ms.
+    TooLongForResolution,
+    /// The resolution is set before the first connection comes.
+    AfterInsert,
 }
 
 impl fmt::Display for Rule {
@@ -112,6 +120,10 @@ impl fmt::Display for Rule {
             }
             Self::OnServer => "is for clients: a server does not dial",
             Self::NotClient => "must be client: a server does not dial",
+            Self::NotServer => "must be server: a roster is a server's",
+            Self::NotInRoster => "is not for a roster: use a session for each connection",
+            Self::TooLongForResolution => "is too long for so fine a resolution",
+            Self::AfterInsert => "must be set before the first connection comes",
         })
     }
 }

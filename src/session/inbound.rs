@@ -3,6 +3,7 @@
 use super::event::{CloseReason, HeartbeatId};
 use super::link::{Link, Mark};
 use super::outbound::earliest;
+use crate::chance::{Draw, draw, up_to};
 use crate::config::{Config, Evidence};
 use crate::time::{Span, Timestamp};
 
@@ -57,31 +58,20 @@ impl Link {
     }
 
     /// Takes a token for the peer's heartbeat; false when the bucket is empty.
-    ///
-    /// The bucket is told by the instant at which it is full again (the
-    /// *generic cell rate algorithm*), which needs one clock and no timer.
     pub(super) fn take_token(&mut self, config: &Config, now: Timestamp) -> bool {
         let Some(gap) = config.flood_gap else {
             return true;
         };
-        let thawing = self
-            .thawed
-            .is_some_and(|thawed| now.since(thawed) <= config.tolerance());
-        if self.suspect || thawing {
-            return true; // what piled up while nobody read comes in a burst
+        // What piled up while nobody read comes in a burst.
+        if self.suspect || is_thawing(self.thawed, config.tolerance(), now) {
+            return true;
         }
-        let full = self.flood_full.max(now);
-        let room = gap.scaled(u64::from(config.flood_strikes).saturating_sub(1), 1);
-        if full.since(now) > room {
-            return false;
-        }
-        self.flood_full = full.after(gap).unwrap_or(Timestamp::MAX);
-        true
+        take_token(&mut self.flood_full, gap, config.flood_strikes, now)
     }
 
     /// The earliest limit, and the reason it would close for. Of limits at one
     /// instant the first listed wins.
-    pub(super) fn verdict(
+    pub(crate) fn verdict(
         &self,
         config: &Config,
         retire: Option<Timestamp>,
@@ -168,6 +158,39 @@ impl Link {
     fn answer_clock(&self, limit: Option<Span>) -> Option<Timestamp> {
         self.unanswered_since?.after(limit?)
     }
+}
+
+/// Takes a token of a bucket of `strikes`, filled by one each `gap`.
+///
+/// The bucket is told by the instant at which it is full again (the *generic
+/// cell rate algorithm*), which needs one clock and no timer.
+pub(crate) fn take_token(full: &mut Timestamp, gap: Span, strikes: u32, now: Timestamp) -> bool {
+    let full_again = (*full).max(now);
+    let room = gap.scaled(u64::from(strikes).saturating_sub(1), 1);
+    if full_again.since(now) > room {
+        return false;
+    }
+    *full = full_again.after(gap).unwrap_or(Timestamp::MAX);
+    true
+}
+
+/// Whether what piled up during a stall may still be coming in.
+pub(crate) fn is_thawing(thawed: Option<Timestamp>, tolerance: Span, now: Timestamp) -> bool {
+    thawed.is_some_and(|thawed| now.since(thawed) <= tolerance)
+}
+
+/// When a link is too old, as drawn for it.
+#[inline]
+pub(crate) fn retire(
+    config: &Config,
+    seed: u64,
+    link: u32,
+    connected: Timestamp,
+) -> Option<Timestamp> {
+    let age = config.max_age?;
+    let most = age.times(config.max_age_jitter.ratio());
+    let cut = up_to(most, draw(seed, link, Draw::MaxAge));
+    connected.after(age.saturating_sub(cut))
 }
 
 #[cfg(test)]

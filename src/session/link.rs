@@ -4,12 +4,12 @@
 use crate::time::{Span, Timestamp};
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     pub(super) connected: Timestamp,
     /// Last evidence of life.
-    pub(super) evidence: Timestamp,
+    pub(crate) evidence: Timestamp,
     /// Last flush of anything.
-    pub(super) flushed: Timestamp,
+    pub(crate) flushed: Timestamp,
     /// Last flush of a heartbeat.
     pub(super) beat_flushed: Timestamp,
     /// Flush of the oldest heartbeat without evidence of life since.
@@ -17,9 +17,9 @@ pub(super) struct Link {
     /// The wait before the next heartbeat, as drawn.
     pub(super) gap: Span,
     /// The heartbeat in flight: when it was asked for.
-    pub(super) asked: Option<Timestamp>,
+    pub(crate) asked: Option<Timestamp>,
     /// The last stall that was forgiven.
-    pub(super) stalled: Option<Timestamp>,
+    pub(crate) stalled: Option<Timestamp>,
     /// The last stall, forgiven or not: what piled up meanwhile comes now.
     pub(super) thawed: Option<Timestamp>,
     /// When the flood bucket is full again.
@@ -30,8 +30,8 @@ pub(super) struct Link {
     /// Probes asked for since the last stall.
     pub(super) probes_asked: u8,
     /// Any byte came at all.
-    pub(super) heard: bool,
-    pub(super) suspect: bool,
+    pub(crate) heard: bool,
+    pub(crate) suspect: bool,
     /// Any heartbeat was flushed at all.
     pub(super) beaten: bool,
     /// The heartbeat in flight was answered before its flush was reported.
@@ -52,7 +52,7 @@ pub(super) enum Mark {
 }
 
 impl Link {
-    pub(super) const fn new(gap: Span, now: Timestamp) -> Self {
+    pub(crate) const fn new(gap: Span, now: Timestamp) -> Self {
         Self {
             connected: now,
             evidence: now,

@@ -12,12 +12,18 @@ mod waiting;
 pub use event::{Action, CloseReason, EndReason, Event, GiveUpReason, HeartbeatId};
 pub use status::{Phase, Status};
 
-use crate::chance::{Draw, draw, up_to};
+// The rules that a roster shares.
+pub(crate) use inbound::retire;
+#[cfg(feature = "alloc")]
+pub(crate) use inbound::{is_thawing, take_token};
+pub(crate) use link::Link;
+pub(crate) use outbound::beat_gap;
+#[cfg(feature = "alloc")]
+pub(crate) use suspicion::probe_wait;
+
 use crate::config::{Config, ConfigError, Limits, Role};
 use crate::time::{Span, Timestamp};
 use closing::{Closing, Then};
-use link::Link;
-use outbound::beat_gap;
 use status::Rtt;
 use waiting::{Floor, Waiting};
 
@@ -446,10 +452,7 @@ impl Session {
     /// When the link is too old.
     #[inline]
     fn retire(&self, link: &Link) -> Option<Timestamp> {
-        let age = self.config.max_age?;
-        let most = age.times(self.config.max_age_jitter.ratio());
-        let cut = up_to(most, draw(self.seed, self.dials, Draw::MaxAge));
-        link.connected.after(age.saturating_sub(cut))
+        retire(&self.config, self.seed, self.dials, link.connected)
     }
 }
 

@@ -77,7 +77,7 @@ impl Link {
 }
 
 /// The wait before heartbeat `number`, counted from the last flush.
-pub(super) fn beat_gap(config: &Config, seed: u64, link: u32, number: u32, first: bool) -> Span {
+pub(crate) fn beat_gap(config: &Config, seed: u64, link: u32, number: u32, first: bool) -> Span {
     let Some(interval) = config.interval else {
         return Span::ZERO;
     };

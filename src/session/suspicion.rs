@@ -8,7 +8,7 @@
 
 use super::link::{Link, Mark};
 use crate::config::Config;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 impl Link {
     /// Starts every liveness clock afresh and asks for probes.
@@ -37,14 +37,18 @@ impl Link {
         {
             return None;
         }
-        let limit = if config.expects_answers() {
-            config.probe_limit()
-        } else {
-            config.silence_timeout.unwrap_or(config.resume_grace)
-        };
-        let wait = limit.scaled(u64::from(self.probes_asked), u64::from(config.probes));
-        self.stalled?.after(wait)
+        self.stalled?.after(probe_wait(config, self.probes_asked))
     }
+}
+
+/// How long after the stall the next probe is due, when so many were asked.
+pub(crate) fn probe_wait(config: &Config, asked: u8) -> Span {
+    let limit = if config.expects_answers() {
+        config.probe_limit()
+    } else {
+        config.silence_timeout.unwrap_or(config.resume_grace)
+    };
+    limit.scaled(u64::from(asked), u64::from(config.probes))
 }
 
 #[cfg(test)]

@@ -1,0 +1,196 @@
+//! When the roster must send, spread evenly.
+//!
+//! Each round, of about an interval, passes every place of the roster once, at
+//! an even pace: where it comes by, a beat goes out. So whoever was inserted
+//! together, or sent to together, does not beat together. A connection that
+//! was sent to shortly before needs none; its beat is put off to a place of
+//! its own in what remains of its interval, and the round after next finds it
+//! in step again.
+
+use super::dues::NEVER;
+use super::ticks;
+use crate::chance::{Draw, draw, up_to};
+use crate::config::Config;
+use crate::time::Span;
+
+/// How much of the interval before a beat other traffic stands in for it: a
+/// fifth. After a broadcast all beats of an interval go out in the other four,
+/// a quarter more densely than they would.
+const RECENT: u64 = 5;
+
+/// When a connection was last flushed to, or asked for a heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flush(u32);
+
+const TICKS: u32 = (1 << 30) - 1;
+const PUT_OFF: u32 = 1 << 30;
+const IN_FLIGHT: u32 = 1 << 31;
+
+impl Flush {
+    /// Nothing is in flight, and nothing was put off.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // ticks are told apart by their lower bits
+    pub(super) const fn new(tick: u64) -> Self {
+        Self(tick as u32 & TICKS)
+    }
+
+    /// A heartbeat was asked for.
+    pub(super) const fn asked(tick: u64) -> Self {
+        Self(Self::new(tick).0 | IN_FLIGHT)
+    }
+
+    /// Something was flushed; a heartbeat in flight still is.
+    #[inline]
+    pub(super) const fn flushed(self, tick: u64) -> Self {
+        Self(Self::new(tick).0 | self.0 & IN_FLIGHT)
+    }
+
+    /// After a leap of time: longer ago than any limit.
+    pub(super) const fn aged(self, now: u64) -> Self {
+        Self(Self::new(now.wrapping_sub(ticks::LONGEST)).0 | self.0 & IN_FLIGHT)
+    }
+
+    pub(super) const fn put_off(self) -> Self {
+        Self(self.0 | PUT_OFF)
+    }
+
+    /// The tick that this is, as of the tick `now`.
+    #[inline]
+    pub(super) fn tick(self, now: u64) -> u64 {
+        now.saturating_sub(self.age(now))
+    }
+
+    #[inline]
+    fn age(self, now: u64) -> u64 {
+        u64::from(Self::new(now).0.wrapping_sub(self.0) & TICKS)
+    }
+
+    #[inline]
+    pub(super) const fn is_in_flight(self) -> bool {
+        self.0 & IN_FLIGHT != 0
+    }
+
+    #[inline]
+    pub(super) const fn is_put_off(self) -> bool {
+        self.0 & PUT_OFF != 0
+    }
+}
+
+/// The wait of a connection whose beat was put off, counted from its flush.
+pub(super) fn put_off_wait(interval: Span, index: usize) -> Span {
+    // Multiples of the golden ratio fill a range evenly, in whatever order.
+    let place = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let recent = interval.scaled(1, RECENT);
+    let rest = interval.saturating_sub(recent);
+    recent.saturating_add(rest.scaled(place, 1 << 32))
+}
+
+/// Whether what was sent before this wait is recent enough to stand in.
+pub(super) const fn is_recent(wait: Span, interval: Span) -> bool {
+    wait.nanos() < interval.scaled(1, RECENT).nanos()
+}
+
+/// The round: which place is next, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    pub(super) next: usize,
+    pub(super) at: u64,
+    /// How long a round takes.
+    length: u64,
+}
+
+impl Round {
+    /// None where no beats are sent, or not to be spread.
+    pub(super) fn new(config: &Config, resolution: Span, now: u64) -> Option<Self> {
+        let interval = config.interval.filter(|_| config.spread_first_beat)?;
+        // In the middle of what jitter allows, which bears a roster that grows.
+        let jitter = interval.times(config.interval_jitter.ratio());
+        let length = interval.saturating_sub(jitter.scaled(1, 2));
+        Some(Self {
+            next: 0,
+            at: now,
+            length: length.max(resolution).nanos(),
+        })
+    }
+
+    /// The roster was empty: starts anywhere in it, so that the first beats
+    /// of rosters that start together are spread too.
+    pub(super) fn begin(&mut self, seed: u64, places: usize, now: u64) {
+        let last = Span::from_nanos(places.saturating_sub(1) as u64);
+        let start = up_to(last, draw(seed, 0, Draw::Beat(0))).nanos();
+        self.next = usize::try_from(start).unwrap_or(0);
+        self.at = self.at.max(now);
+    }
+
+    /// Moves on to a place, of so many.
+    #[inline]
+    pub(super) fn go_to(&mut self, index: usize, places: usize) {
+        self.at = self.reaches(index, places);
+        self.next = index;
+    }
+
+    /// When it comes by a place.
+    #[inline]
+    pub(super) fn reaches(&self, index: usize, places: usize) -> u64 {
+        let turn = if index < self.next { places } else { 0 };
+        let way = index.saturating_add(turn).saturating_sub(self.next);
+        let pace = self.length.checked_div(places as u64).unwrap_or(NEVER);
+        let wait = pace.max(1).saturating_mul(way as u64);
+        self.at.saturating_add(wait)
+    }
+
+    /// Has passed the place where it was.
+    #[inline]
+    pub(super) fn pass(&mut self, places: usize) {
+        // One place further on is the first again, or not yet.
+        let next = self.next.saturating_add(1);
+        self.at = self.reaches(next, places);
+        self.next = if next < places { next } else { 0 };
+    }
+
+    /// After a stall the round is not run more than once over.
+    pub(super) fn catch_up(&mut self, now: u64) {
+        self.at = self.at.max(now.saturating_sub(self.length));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    #[test]
+    fn a_flush_is_told_by_its_lower_bits() {
+        for now in [7, u64::from(TICKS), 1 << 30, (1 << 40) + 3] {
+            for age in [0, 1, 5] {
+                let flush = Flush::new(now - age);
+                assert_eq!(flush.tick(now), now - age);
+                assert_eq!(flush.put_off().tick(now), now - age);
+                assert_eq!(Flush::asked(now - age).tick(now), now - age);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flush_keeps_what_is_in_flight_and_forgets_what_was_put_off() {
+        let asked = Flush::asked(5).put_off().flushed(9);
+        assert!(asked.is_in_flight() && !asked.is_put_off());
+        assert!(!Flush::new(5).flushed(9).is_in_flight());
+    }
+
+    #[test]
+    fn what_is_put_off_is_spread_over_the_rest_of_the_interval() {
+        let interval = Span::saturating(Duration::from_secs(50));
+        let mut seconds = [0; 50];
+        for index in 1000..5000 {
+            let wait = put_off_wait(interval, index);
+            assert!(!is_recent(wait, interval) && wait <= interval);
+            seconds[usize::try_from(wait.nanos() / 1_000_000_000).unwrap()] += 1;
+        }
+        assert!(seconds[..10].iter().all(|count| *count == 0));
+        assert!(
+            seconds[10..].iter().all(|count| (97..=103).contains(count)),
+            "{seconds:?}"
+        );
+    }
+}

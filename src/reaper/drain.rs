@@ -1,0 +1,49 @@
+//! Closing everyone, spread evenly over a window.
+
+use crate::chance::{Draw, draw, up_to};
+use crate::time::{Span, Timestamp};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    window: Span,
+    end: Timestamp,
+    /// When the next is closed.
+    pub(super) next: Timestamp,
+    /// Up to which place all are closed.
+    pub(super) cursor: usize,
+}
+
+impl Drain {
+    pub(super) fn new(window: Span, now: Timestamp, connections: usize) -> Self {
+        let end = now.after(window).unwrap_or(Timestamp::MAX);
+        let mut drain = Self {
+            window: end.since(now),
+            end,
+            next: now,
+            cursor: 0,
+        };
+        drain.pace(now, connections);
+        drain
+    }
+
+    /// The earlier of two ends.
+    pub(super) fn hastened(self, earlier: Option<Self>) -> Self {
+        match earlier {
+            Some(earlier) if earlier.end < self.end => earlier,
+            _ => self,
+        }
+    }
+
+    /// One was closed, or the first of all came: so many are left.
+    pub(super) fn pace(&mut self, since: Timestamp, connections: usize) {
+        let left = self.end.since(since).scaled(1, connections.max(1) as u64);
+        self.next = since.after(left).unwrap_or(Timestamp::MAX);
+    }
+
+    /// When a connection that is closed now may come back: after the drain,
+    /// at an instant of its own.
+    pub(super) fn retry_after(&self, seed: u64, link: u32, now: Timestamp) -> Span {
+        let spread = up_to(self.window, draw(seed, link, Draw::Drain));
+        self.end.since(now).saturating_add(spread)
+    }
+}

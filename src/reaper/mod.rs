@@ -1,0 +1,877 @@
+//! A server's whole roster: who is connected, and who is no longer.
+
+mod amnesty;
+mod beats;
+mod bits;
+mod drain;
+mod dues;
+mod roster;
+mod ticks;
+mod work;
+
+pub use roster::Key;
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::config::{Config, ConfigError, Evidence, Limits, Role, Rule};
+use crate::session::{CloseReason, is_thawing, retire, take_token};
+use crate::time::{Span, Timestamp};
+use amnesty::{Amnesties, Amnesty};
+use beats::{Flush, Round};
+use drain::Drain;
+use dues::{Dues, NEVER};
+use roster::{GROUP, Roster};
+use ticks::Ticks;
+use work::Step;
+
+/// A server's roster of connections: closes what went silent, and beats to
+/// what is quiet, for ten million as for one.
+///
+/// It gives the verdicts that as many server [`Session`](crate::Session)s
+/// would give, by the same [`Config`], to a [resolution](Self::with_resolution)
+/// of its own: a connection is closed in `[limit, limit + resolution]` when the
+/// roster is polled at its deadlines, and never early. Beats may come earlier
+/// than a session's, never later.
+///
+/// - **Feed** it: [`insert`](Self::insert), [`received`](Self::received),
+///   [`sent`](Self::sent), [`heartbeat_sent`](Self::heartbeat_sent),
+///   [`remove`](Self::remove). Per packet it is a few nanoseconds and no
+///   allocation, whatever the number of connections.
+/// - **Poll** it until it says `None`. Between two [`Yield`](Reap::Yield)s it
+///   looks at a bounded number of connections, so that a tick never pauses the
+///   server.
+/// - **Sleep** until the [`deadline`](Self::deadline).
+///
+/// The duties of a [`Session`](crate::Session)'s driver hold here too: report
+/// each event when it happened, and read until nothing is left before each
+/// poll. A late tick convicts nobody: after a stall of more than the
+/// [tolerance](crate::ConfigBuilder::with_stall_tolerance) (here never less
+/// than the resolution) everyone is suspect, is asked for a probe, and judged
+/// from then on; once a silence. A roster remembers two such stalls. Whoever
+/// fell silent before the older one is not forgiven again; who did since is
+/// forgiven at each until the older has run out, and then once more, so that
+/// polled at any period P a silent peer is closed within 2 × (limit + P).
+///
+/// ```
+/// use core::time::Duration;
+/// use nabiz::{CloseReason, Config, Reap, Reaper, Timestamp};
+///
+/// let at = |secs| Timestamp::from_epoch(Duration::from_secs(secs)).unwrap();
+/// let config = Config::server().without_interval().build()?; // bears 120 s of silence
+/// let mut reaper = Reaper::new(config, 42, at(0))?;
+/// let alice = reaper.insert("alice", at(0));
+/// let bob = reaper.insert("bob", at(0));
+/// reaper.received(alice, at(50));
+///
+/// let mut closed = Vec::new();
+/// while let Some(due) = reaper.deadline() {
+///     while let Some(reap) = reaper.poll(due) {
+///         match reap {
+///             Reap::Close { value, reason, .. } => closed.push((value, reason)),
+///             Reap::Heartbeat { .. } => unreachable!("no interval is set"),
+///             Reap::Yield => {} // a server would look after its sockets here
+///         }
+///     }
+/// }
+/// let silent = CloseReason::PeerSilent;
+/// assert_eq!(closed, [("bob", silent), ("alice", silent)]);
+/// assert!(!reaper.received(bob, at(200))); // its key is stale
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
+///
+/// # What it costs
+/// Eight bytes and a third for each connection, and the size of an
+/// `Option<T>`; four more where the configuration has an interval, eight each
+/// with `max_age`, with `flood`, and once any connection has a
+/// [timeout of its own](Self::set_silence_timeout). Nothing where `T` has no
+/// size. [`with_capacity`](Self::with_capacity) reserves it; a roster that
+/// outgrows its capacity moves, in the middle of an insert.
+///
+/// # How late
+/// One poll hands out one duty, and does the work of a thousand connections at
+/// most; of a million that fall silent together the last is reported when the
+/// server has closed all the others.
+#[derive(Clone)]
+pub struct Reaper<T> {
+    /// The latest instant seen.
+    now: Timestamp,
+    /// From when on a call is odd: a stall, or a leap of time.
+    odd: Timestamp,
+    /// No evidence of life counts for an earlier tick: an amnesty was granted
+    /// in the one before.
+    floor: u64,
+    ticks: Ticks,
+    roster: Roster<T>,
+    /// When each group of the roster is due, at the earliest.
+    dues: Dues,
+    /// The group that is being looked at: which of it may be due.
+    visit: Visit,
+    /// How many were looked at since the last pause.
+    visited: usize,
+    /// The last poll left work.
+    is_busy: bool,
+    /// When there is work again.
+    next: u64,
+    /// From when on a call is a stall.
+    late: Timestamp,
+    /// When nothing was left to do for the last time.
+    rested: Timestamp,
+    config: Config,
+    seed: u64,
+    resolution: Span,
+    /// The shortest tolerance and the longest limit of all that are in force.
+    tolerance: Span,
+    longest: Span,
+    amnesties: Amnesties,
+    round: Option<Round>,
+    drain: Option<Drain>,
+    /// For each slot, where the configuration asks for it: the last flush, …
+    flushes: Vec<Flush>,
+    /// … when the flood bucket is full again (none: flooded), …
+    buckets: Vec<Option<Timestamp>>,
+    /// … when the connection is too old, …
+    retirements: Vec<Option<Timestamp>>,
+    /// … and, once one differs, how much silence is borne.
+    silences: Vec<Option<Span>>,
+    counters: Counters,
+}
+
+/// The connections of a group that may be due, a bit each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Visit {
+    group: usize,
+    todo: u64,
+}
+
+/// What [`Reaper::poll`] asks its driver to do.
+///
+/// Exhaustive on purpose: a duty that a wildcard swallows is a silent bug.
+///
+/// ```
+/// use nabiz::{Config, Reap, Reaper, Timestamp};
+///
+/// let mut reaper = Reaper::new(Config::server().build()?, 42, Timestamp::EPOCH)?;
+/// reaper.insert("alice", Timestamp::EPOCH);
+/// // Nothing else is sent to her: a heartbeat is due within the 55 s of the preset.
+/// loop {
+///     let due = reaper.deadline().unwrap();
+///     if let Some(Reap::Heartbeat { key, value }) = reaper.poll(due) {
+///         println!("ping to {value}");
+///         reaper.heartbeat_sent(key, due); // when it is flushed
+///         break;
+///     }
+/// }
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reap<'a, T> {
+    /// Write a heartbeat to this connection, and report
+    /// [`heartbeat_sent`](Reaper::heartbeat_sent) when it is flushed. If that
+    /// does not come within `write_timeout`, the connection is closed with
+    /// [`WriteStalled`](CloseReason::WriteStalled).
+    Heartbeat {
+        /// Which connection.
+        key: Key,
+        /// What it was inserted with.
+        value: &'a mut T,
+    },
+    /// Close this connection. It is in the roster no longer.
+    Close {
+        /// Which connection it was.
+        key: Key,
+        /// What it was inserted with.
+        value: T,
+        /// Why.
+        reason: CloseReason,
+        /// With [`Draining`](CloseReason::Draining): what to tell the client
+        /// to wait before it comes back, if the protocol can say it.
+        retry_after: Option<Duration>,
+    },
+    /// There is more to do: look after the sockets, then poll again.
+    Yield,
+}
+
+/// What happened to a roster so far, from [`Reaper::counters`].
+///
+/// ```
+/// use nabiz::{Config, Reaper, Timestamp};
+///
+/// let mut reaper = Reaper::new(Config::server().build()?, 42, Timestamp::EPOCH)?;
+/// let key = reaper.insert((), Timestamp::EPOCH);
+/// reaper.remove(key);
+/// assert_eq!((reaper.counters().inserted, reaper.counters().removed), (1, 1));
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Connections inserted.
+    pub inserted: u64,
+    /// Connections removed by their owner.
+    pub removed: u64,
+    /// Connections closed, for whatever reason.
+    pub closed: u64,
+    /// Heartbeats asked for.
+    pub heartbeats: u64,
+    /// Stalls forgiven, [`resumed`](Reaper::resumed) included.
+    pub stalls: u64,
+}
+
+impl<T> Reaper<T> {
+    /// An empty roster, which resolves 20 ms.
+    ///
+    /// `seed` decides all chance, as in [`Session::new`](crate::Session::new).
+    ///
+    /// # Errors
+    /// What a roster cannot honour: a client's configuration, answers (which
+    /// take a [`Session`](crate::Session) each), a limit beyond 26 days.
+    pub fn new(config: Config, seed: u64, now: Timestamp) -> Result<Self, ConfigError> {
+        if config.role != Role::Server {
+            return Err(ConfigError::new("role", Rule::NotServer));
+        }
+        if config.answer_timeout.is_some() {
+            return Err(ConfigError::new("answer_timeout", Rule::NotInRoster));
+        }
+        if config.expects_answers() {
+            return Err(ConfigError::new("max_unanswered", Rule::NotInRoster));
+        }
+        let limits = [
+            config.silence_timeout,
+            config.hello_timeout,
+            config.write_timeout,
+        ];
+        let reaper = Self {
+            now,
+            odd: now,
+            floor: 0,
+            ticks: Ticks::new(ticks::RESOLUTION, now),
+            roster: Roster::new(),
+            dues: Dues::new(),
+            visit: Visit::default(),
+            visited: 0,
+            is_busy: false,
+            next: NEVER,
+            late: Timestamp::MAX,
+            rested: now,
+            config,
+            seed,
+            resolution: ticks::RESOLUTION,
+            tolerance: config.tolerance(),
+            longest: limits.into_iter().flatten().max().unwrap_or(Span::ZERO),
+            amnesties: Amnesties::default(),
+            round: None,
+            drain: None,
+            flushes: Vec::new(),
+            buckets: Vec::new(),
+            retirements: Vec::new(),
+            silences: Vec::new(),
+            counters: Counters::default(),
+        };
+        reaper.with_resolution(ticks::RESOLUTION.duration())
+    }
+
+    /// How exact verdicts are: a connection is closed within so much after its
+    /// limit, when the roster is polled at its deadlines. Coarser is less
+    /// work: the roster then asks to be polled less often. Default 20 ms.
+    ///
+    /// # Errors
+    /// A resolution of zero, or one so fine that a limit is too long for it (of
+    /// more than 2²⁸ times half of it); a roster with connections.
+    pub fn with_resolution(mut self, resolution: Duration) -> Result<Self, ConfigError> {
+        let resolution = Span::saturating(resolution);
+        ConfigError::check_span("resolution", resolution)?;
+        if self.roster.places() > 0 {
+            return Err(ConfigError::new("resolution", Rule::AfterInsert));
+        }
+        self.ticks = Ticks::new(resolution, self.now);
+        self.ticks.check(&self.config)?;
+        self.resolution = resolution;
+        self.tolerance = self.config.tolerance().max(resolution);
+        self.round = Round::new(&self.config, resolution, self.now.as_nanos());
+        self.expect();
+        Ok(self)
+    }
+
+    /// Reserves memory for so many connections, which then come and go without
+    /// another allocation.
+    #[must_use]
+    pub fn with_capacity(mut self, connections: usize) -> Self {
+        self.roster.reserve(connections);
+        let places = self.roster.capacity();
+        self.dues.reserve(places.div_ceil(GROUP));
+        if self.config.interval.is_some() {
+            self.flushes.reserve_exact(places);
+        }
+        if self.config.flood_gap.is_some() {
+            self.buckets.reserve_exact(places);
+        }
+        if self.config.max_age.is_some() {
+            self.retirements.reserve_exact(places);
+        }
+        self
+    }
+
+    /// A connection was accepted. Its key is refused once it is gone.
+    pub fn insert(&mut self, value: T, now: Timestamp) -> Key {
+        let tick = self.advance(now);
+        let key = self.roster.insert(value, tick);
+        let index = key.index();
+        while self.dues.len() < self.roster.places() / GROUP {
+            self.grow();
+        }
+        let link = self.link();
+        self.counters.inserted = self.counters.inserted.wrapping_add(1);
+        if let Some(flush) = self.flushes.get_mut(index) {
+            *flush = Flush::new(tick);
+        }
+        if let Some(bucket) = self.buckets.get_mut(index) {
+            *bucket = Some(self.now);
+        }
+        if let Some(retirement) = self.retirements.get_mut(index) {
+            *retirement = retire(&self.config, self.seed, link, self.now);
+        }
+        if let Some(silence) = self.silences.get_mut(index) {
+            *silence = self.config.silence_timeout;
+        }
+        if self.roster.len() == 1 {
+            self.first_came();
+        }
+        self.fall_due(index);
+        key
+    }
+
+    /// Any bytes came from the peer, be it part of a message: evidence of life
+    /// under [`Evidence::AnyBytes`]. False, and nothing else, if the key is
+    /// stale.
+    #[inline]
+    pub fn received(&mut self, key: Key, now: Timestamp) -> bool {
+        let tick = self.advance(now);
+        match self.config.evidence {
+            Evidence::AnyBytes => self.roster.touch(key, tick),
+            Evidence::Heartbeats => self.roster.hear(key),
+        }
+    }
+
+    /// A heartbeat of the peer's came: evidence of life, and counted against
+    /// the flood limit. Implies [`received`](Self::received).
+    #[inline]
+    pub fn heartbeat_received(&mut self, key: Key, now: Timestamp) -> bool {
+        let tick = self.advance(now);
+        if let Some(gap) = self.config.flood_gap {
+            self.count_beat(key, gap);
+        }
+        self.roster.touch(key, tick)
+    }
+
+    /// Bytes of ours were flushed, which pushes the next heartbeat back (with
+    /// `only_when_idle`) and shows that output progresses.
+    #[inline]
+    pub fn sent(&mut self, key: Key, now: Timestamp) -> bool {
+        let tick = self.advance(now);
+        let Some(index) = self.roster.find(key) else {
+            return false;
+        };
+        if let Some(flush) = self.flushes.get_mut(index) {
+            if self.config.only_when_idle || flush.is_in_flight() {
+                *flush = flush.flushed(tick);
+            }
+        }
+        true
+    }
+
+    /// The heartbeat asked for was flushed. Implies [`sent`](Self::sent).
+    #[inline]
+    pub fn heartbeat_sent(&mut self, key: Key, now: Timestamp) -> bool {
+        let tick = self.advance(now);
+        let Some(index) = self.roster.find(key) else {
+            return false;
+        };
+        if let Some(flush) = self.flushes.get_mut(index) {
+            if self.config.only_when_idle || flush.is_in_flight() {
+                *flush = Flush::new(tick);
+            }
+        }
+        true
+    }
+
+    /// The connection is gone, or is to be: takes it out, and gives back what
+    /// it was inserted with. None if the key is stale.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        let index = self.roster.find(key)?;
+        self.counters.removed = self.counters.removed.wrapping_add(1);
+        self.roster.remove(index)
+    }
+
+    /// What to do at `now`; call until `None`. Calls too many change nothing.
+    pub fn poll(&mut self, now: Timestamp) -> Option<Reap<'_, T>> {
+        let tick = self.advance(now);
+        if !self.is_busy && self.now.as_nanos() < self.next {
+            self.rested = self.now;
+            return None;
+        }
+        match self.work(tick) {
+            Step::Heartbeat(index) => Some(Reap::Heartbeat {
+                key: self.roster.key(index)?,
+                value: self.roster.value_mut(index)?,
+            }),
+            Step::Close {
+                key,
+                value,
+                reason,
+                retry_after,
+            } => Some(Reap::Close {
+                key,
+                value,
+                reason,
+                retry_after: retry_after.map(Span::duration),
+            }),
+            Step::Yield => Some(Reap::Yield),
+            Step::Rest => None,
+        }
+    }
+
+    /// When to poll again, unless there is none to poll for. Never later than
+    /// something is due, and sometimes earlier: what was heard meanwhile is
+    /// only looked at then.
+    ///
+    /// It does not lie in the future while work is left.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        if self.is_busy {
+            Some(self.now)
+        } else {
+            Timestamp::from_nanos(self.next)
+        }
+    }
+
+    /// Closes everyone, spread evenly over a window, each with
+    /// [`Draining`](CloseReason::Draining) and a `retry_after` of its own: what
+    /// is left of the window, and a random part of another one. So neither the
+    /// end nor the return is an avalanche.
+    ///
+    /// Who is inserted meanwhile is closed within the window too; after it, at
+    /// once. Of two drains the one that ends first counts.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use nabiz::{CloseReason, Config, Reap, Reaper, Timestamp};
+    ///
+    /// let at = |secs| Timestamp::from_epoch(Duration::from_secs(secs)).unwrap();
+    /// let mut reaper = Reaper::new(Config::server().build()?, 42, at(0))?;
+    /// for name in ["alice", "bob"] {
+    ///     reaper.insert(name, at(0));
+    /// }
+    /// reaper.drain(Duration::from_secs(10), at(0));
+    /// assert_eq!(reaper.deadline(), Some(at(5)));
+    /// let Some(Reap::Close { reason, retry_after, .. }) = reaper.poll(at(5)) else { unreachable!() };
+    /// assert_eq!(reason, CloseReason::Draining);
+    /// assert!(retry_after >= Some(Duration::from_secs(5)));
+    /// # Ok::<(), nabiz::ConfigError>(())
+    /// ```
+    pub fn drain(&mut self, window: Duration, now: Timestamp) {
+        self.advance(now);
+        let drain = Drain::new(Span::saturating(window), self.now, self.roster.len());
+        self.drain = Some(drain.hastened(self.drain));
+        self.schedule();
+    }
+
+    /// The machine slept, and its clock does not tell: everyone is suspect, and
+    /// forgiven, as by [`Event::Resumed`](crate::Event::Resumed).
+    pub fn resumed(&mut self, now: Timestamp) {
+        let now = self.now.max(now);
+        self.leap(now);
+        let amnesty = self.amnesty();
+        self.amnesties.grant_all(amnesty);
+        self.forgave();
+    }
+
+    /// Bears any silence of this connection: a long poll, a peer that is
+    /// watched by other means. Its other limits stay.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use nabiz::{Config, Reaper, Timestamp};
+    ///
+    /// let at = |secs| Timestamp::from_epoch(Duration::from_secs(secs)).unwrap();
+    /// let config = Config::server().without_interval().build()?;
+    /// let mut reaper = Reaper::new(config, 42, at(0))?;
+    /// let key = reaper.insert((), at(0));
+    /// reaper.exempt(key, at(0));
+    /// assert_eq!(reaper.poll(at(10_000)), None);
+    /// assert!(reaper.contains(key));
+    /// # Ok::<(), nabiz::ConfigError>(())
+    /// ```
+    pub fn exempt(&mut self, key: Key, now: Timestamp) -> bool {
+        self.advance(now);
+        self.bear(key, None)
+    }
+
+    /// Bears so much silence of this connection, in place of the
+    /// configuration's `silence_timeout`: for protocols in which the client
+    /// says how often it will beat. A limit that is thereby past falls due at
+    /// `now`.
+    ///
+    /// # Errors
+    /// As [`ConfigBuilder::build`](crate::ConfigBuilder::build), and a timeout
+    /// too long for the resolution; then nothing is changed. A stale key is no
+    /// error but `false`.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use nabiz::{Config, Reaper, Timestamp};
+    ///
+    /// let now = Timestamp::EPOCH;
+    /// let config = Config::server().without_interval().build()?;
+    /// let mut reaper = Reaper::new(config, 42, now)?;
+    /// let key = reaper.insert((), now);
+    /// reaper.set_silence_timeout(key, Duration::from_secs(30), now)?;
+    /// let due = reaper.deadline().unwrap().since_epoch();
+    /// assert!(due >= Duration::from_secs(30) && due <= Duration::from_millis(30_020));
+    /// # Ok::<(), nabiz::ConfigError>(())
+    /// ```
+    pub fn set_silence_timeout(
+        &mut self,
+        key: Key,
+        timeout: Duration,
+        now: Timestamp,
+    ) -> Result<bool, ConfigError> {
+        let config = self.config.with_limits(Limits {
+            silence_timeout: Some(timeout),
+            ..self.config.limits()
+        })?;
+        self.ticks.check(&config)?;
+        self.advance(now);
+        let silence = Span::saturating(timeout);
+        let is_known = self.bear(key, Some(silence));
+        if is_known {
+            let tolerance = config.tolerance().max(self.resolution);
+            self.tolerance = self.tolerance.min(tolerance);
+            self.longest = self.longest.max(silence);
+        }
+        Ok(is_known)
+    }
+
+    /// How long ago the last evidence of life came, or the connection was
+    /// inserted: by up to the resolution less than it was, and never more.
+    /// None if the key is stale.
+    #[must_use]
+    pub fn silence(&self, key: Key, now: Timestamp) -> Option<Duration> {
+        let slot = self.roster.slot(self.roster.find(key)?)?;
+        let end = self.ticks.end(slot.tick());
+        let now = self.now.max(now).as_nanos();
+        Some(Duration::from_nanos(now.saturating_sub(end)))
+    }
+
+    /// What the connection was inserted with.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<&T> {
+        self.roster.value(self.roster.find(key)?)
+    }
+
+    /// What the connection was inserted with, to change.
+    #[must_use]
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.roster.value_mut(self.roster.find(key)?)
+    }
+
+    /// Whether the connection is in the roster.
+    #[must_use]
+    pub fn contains(&self, key: Key) -> bool {
+        self.roster.find(key).is_some()
+    }
+
+    /// All connections, in the order of their places.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter {
+            roster: &self.roster,
+            place: 0,
+        }
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many connections have room without another allocation.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.roster.capacity()
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// See [`with_resolution`](Self::with_resolution).
+    #[must_use]
+    pub const fn resolution(&self) -> Duration {
+        self.resolution.duration()
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Time never goes backwards. Gives the tick that counts for what happens
+    /// at `now`.
+    #[inline]
+    fn advance(&mut self, now: Timestamp) -> u64 {
+        if now >= self.now && now <= self.odd {
+            self.now = now;
+        } else {
+            self.advance_oddly(now);
+        }
+        self.tick()
+    }
+
+    #[inline]
+    fn tick(&self) -> u64 {
+        self.ticks.at(self.now).max(self.floor)
+    }
+
+    #[cold]
+    fn advance_oddly(&mut self, now: Timestamp) {
+        if now < self.now {
+            return;
+        }
+        self.leap(now);
+        if now > self.late {
+            let amnesty = self.amnesty();
+            let (longest, rested) = (self.longest, self.rested);
+            self.amnesties
+                .grant(amnesty, |at| amnesty::convicts(at, longest, rested));
+            self.forgave();
+        }
+        self.foresee();
+    }
+
+    /// An amnesty granted now.
+    fn amnesty(&self) -> Amnesty {
+        Amnesty::new(self.now, self.tick())
+    }
+
+    fn forgave(&mut self) {
+        self.floor = self.tick().saturating_add(1);
+        self.counters.stalls = self.counters.stalls.wrapping_add(1);
+        if self.config.interval.is_some() {
+            self.next = self.next.min(self.now.as_nanos()); // for the probes
+        }
+        self.late = self.now.after(self.tolerance).unwrap_or(Timestamp::MAX);
+        self.foresee();
+    }
+
+    /// Goes to `now`, however far: what the clocks of the connections cannot
+    /// tell is then just long ago.
+    fn leap(&mut self, now: Timestamp) {
+        let before = self.tick();
+        self.now = now;
+        let tick = self.tick();
+        if tick.saturating_sub(before) > ticks::LONGEST {
+            for flush in &mut self.flushes {
+                *flush = flush.aged(tick);
+            }
+        }
+        if tick >= ticks::LAST {
+            let ticks = ticks::surplus(tick);
+            self.roster.rebase(ticks);
+            self.amnesties.rebase(ticks);
+            self.floor = self.floor.saturating_sub(ticks);
+            self.ticks.rebase(ticks);
+        }
+    }
+
+    /// When the roster expects to be polled, from which its driver's stalls
+    /// are told.
+    fn expect(&mut self) {
+        let expected = if self.is_busy {
+            Some(self.now)
+        } else {
+            Timestamp::from_nanos(self.next)
+        };
+        let late = expected.and_then(|expected| expected.after(self.tolerance));
+        self.late = late.unwrap_or(Timestamp::MAX);
+        self.foresee();
+    }
+
+    fn foresee(&mut self) {
+        let horizon = self.ticks.horizon(self.now);
+        self.odd = self.late.min(horizon);
+    }
+
+    /// Something may be due at `due`, of which the group of `index` knows.
+    #[inline]
+    fn fall_due_at(&mut self, index: usize, due: u64) {
+        self.dues.lower(index / GROUP, due);
+        if due < self.next {
+            self.next = due;
+            if !self.is_busy {
+                self.expect();
+            }
+        }
+    }
+
+    #[inline]
+    fn fall_due(&mut self, index: usize) {
+        if let Some(slot) = self.roster.slot(index) {
+            let due = self.bounds(self.tick()).of(index, slot);
+            self.fall_due_at(index, due);
+        }
+    }
+
+    /// Makes room beside the slots that were added.
+    #[cold]
+    fn grow(&mut self) {
+        let places = self.roster.places();
+        self.dues.push();
+        if self.config.interval.is_some() {
+            self.flushes.resize(places, Flush::new(0));
+        }
+        if self.config.flood_gap.is_some() {
+            self.buckets.resize(places, None);
+        }
+        if self.config.max_age.is_some() {
+            self.retirements.resize(places, None);
+        }
+        if !self.silences.is_empty() {
+            self.silences.resize(places, self.config.silence_timeout);
+        }
+    }
+
+    /// The roster was empty: its rounds begin.
+    #[cold]
+    fn first_came(&mut self) {
+        let now = self.now;
+        if let Some(round) = &mut self.round {
+            round.begin(self.seed, self.roster.places(), now.as_nanos());
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.pace(now, 1);
+        }
+        self.schedule();
+    }
+
+    fn bear(&mut self, key: Key, silence: Option<Span>) -> bool {
+        let Some(index) = self.roster.find(key) else {
+            return false;
+        };
+        if self.silences.is_empty() {
+            let usual = self.config.silence_timeout;
+            self.silences.resize(self.roster.places(), usual);
+        }
+        if let Some(own) = self.silences.get_mut(index) {
+            *own = silence;
+        }
+        self.fall_due(index);
+        true
+    }
+
+    /// Takes a token for a heartbeat of the peer's; without one it is flooded,
+    /// and closed at the next poll whatever comes.
+    fn count_beat(&mut self, key: Key, gap: Span) {
+        let Some(index) = self.roster.find(key) else {
+            return;
+        };
+        let Some(slot) = self.roster.slot(index) else {
+            return;
+        };
+        // What piled up while nobody read comes in a burst.
+        if self.amnesties.standing(slot.tick()).is_suspect
+            || is_thawing(self.amnesties.last(), self.tolerance, self.now)
+        {
+            return;
+        }
+        let Some(Some(full)) = self.buckets.get_mut(index) else {
+            return;
+        };
+        if take_token(full, gap, self.config.flood_strikes, self.now) {
+            return;
+        }
+        if let Some(bucket) = self.buckets.get_mut(index) {
+            *bucket = None;
+        }
+        self.fall_due_at(index, self.now.as_nanos());
+    }
+
+    /// The number of the connection being inserted, for what is drawn for it.
+    #[allow(clippy::cast_possible_truncation)] // it may wrap
+    const fn link(&self) -> u32 {
+        self.counters.inserted as u32
+    }
+}
+
+impl<T> fmt::Debug for Reaper<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reaper")
+            .field("connections", &self.len())
+            .field("now", &self.now)
+            .field("deadline", &self.deadline())
+            .field("counters", &self.counters)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Reaper<T> {
+    type Item = (Key, &'a T);
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+/// All connections of a [`Reaper`], from [`Reaper::iter`].
+///
+/// ```
+/// use nabiz::{Config, Reaper, Timestamp};
+///
+/// let mut reaper = Reaper::new(Config::server().build()?, 42, Timestamp::EPOCH)?;
+/// reaper.insert("alice", Timestamp::EPOCH);
+/// for (key, name) in &reaper {
+///     println!("{key:?} is {name}");
+/// }
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
+pub struct Iter<'a, T> {
+    roster: &'a Roster<T>,
+    place: usize,
+}
+
+impl<'a, T> Iterator for Iter<'a, T> {
+    type Item = (Key, &'a T);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.roster.next(self.place)?;
+        self.place = index.saturating_add(1);
+        Some((self.roster.key(index)?, self.roster.value(index)?))
+    }
+}
+
+impl<T> Clone for Iter<'_, T> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<T> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
