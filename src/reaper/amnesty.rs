@@ -7,6 +7,10 @@
 //! stays silent is forgiven for no longer than it takes the older to run out,
 //! and then once more.
 
+use super::Reaper;
+use super::dues::NEVER;
+use super::work::BUDGET;
+use crate::session::probe_wait;
 use crate::time::{Span, Timestamp};
 
 /// A stall that was forgiven, and the round of probes that it asks for.
@@ -92,6 +96,60 @@ impl Amnesties {
 /// Whether an amnesty that a limit may still follow from has run out.
 pub(super) fn convicts(at: Timestamp, longest: Span, drained: Timestamp) -> bool {
     at.after(longest).is_none_or(|end| drained < end)
+}
+
+impl<T> Reaper<T> {
+    /// The next that is suspect and to be asked for a probe.
+    pub(super) fn next_probe(&mut self) -> Option<usize> {
+        if self.next_probe_due() > self.now.as_nanos() {
+            return None;
+        }
+        let Amnesties {
+            mut older,
+            mut younger,
+        } = self.amnesties;
+        let found = self.next_probe_of(older.as_mut());
+        let found = found.or_else(|| self.next_probe_of(younger.as_mut()));
+        self.amnesties = Amnesties { older, younger };
+        found
+    }
+
+    fn next_probe_of(&mut self, amnesty: Option<&mut Amnesty>) -> Option<usize> {
+        let amnesty = amnesty?;
+        while self.probe_due(amnesty) <= self.now.as_nanos() && self.visited < BUDGET {
+            let Some(index) = self.roster.next(amnesty.cursor) else {
+                amnesty.probes = amnesty.probes.saturating_add(1);
+                amnesty.cursor = 0;
+                continue;
+            };
+            amnesty.cursor = index.saturating_add(1);
+            self.looked_at(1);
+            let standing = self.amnesties.standing(self.roster.slot(index)?.tick());
+            let is_ours = standing.is_suspect && standing.since == Some(amnesty.at);
+            if is_ours && !self.flushes.get(index)?.is_in_flight() {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// When somebody is to be asked for a probe.
+    pub(super) fn next_probe_due(&self) -> u64 {
+        let Amnesties { older, younger } = &self.amnesties;
+        let due = |amnesty: &Option<Amnesty>| {
+            let amnesty = amnesty.as_ref();
+            amnesty.map_or(NEVER, |amnesty| self.probe_due(amnesty))
+        };
+        due(older).min(due(younger))
+    }
+
+    fn probe_due(&self, amnesty: &Amnesty) -> u64 {
+        if self.config.interval.is_none() || amnesty.probes >= self.config.probes {
+            return NEVER;
+        }
+        let wait = probe_wait(&self.config, amnesty.probes);
+        amnesty.at.after(wait).map_or(NEVER, Timestamp::as_nanos)
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@
 //! its own in what remains of its interval, and the round after next finds it
 //! in step again.
 
+use super::Reaper;
 use super::dues::NEVER;
+use super::roster::GROUP;
 use super::ticks;
+use super::work::BUDGET;
 use crate::chance::{Draw, draw, up_to};
 use crate::config::Config;
 use crate::time::Span;
@@ -60,8 +63,9 @@ impl Flush {
         now.saturating_sub(self.age(now))
     }
 
+    /// How long ago, in ticks.
     #[inline]
-    fn age(self, now: u64) -> u64 {
+    pub(super) fn age(self, now: u64) -> u64 {
         u64::from(Self::new(now).0.wrapping_sub(self.0) & TICKS)
     }
 
@@ -151,6 +155,67 @@ impl Round {
     /// After a stall the round is not run more than once over.
     pub(super) fn catch_up(&mut self, now: u64) {
         self.at = self.at.max(now.saturating_sub(self.length));
+    }
+}
+
+impl<T> Reaper<T> {
+    /// A heartbeat is in flight from now on.
+    pub(super) fn ask(&mut self, index: usize) {
+        if let Some(flush) = self.flushes.get_mut(index) {
+            *flush = Flush::asked(self.tick);
+        }
+    }
+
+    /// The next that the round comes by, and that was sent nothing of late.
+    pub(super) fn next_beat(&mut self) -> Option<usize> {
+        let mut round = self.round?;
+        let interval = self.config.interval?;
+        let (now, ahead) = (self.now.as_nanos(), self.ahead().as_nanos());
+        let places = self.roster.places();
+        round.catch_up(now);
+        let mut found = None;
+        while found.is_none() && self.visited < BUDGET {
+            let Some(index) = self.roster.next_around(round.next) else {
+                break;
+            };
+            if round.reaches(index, places) > ahead {
+                break;
+            }
+            round.go_to(index, places);
+            round.pass(places);
+            self.looked_at(1);
+            let Some(flush) = self.flushes.get_mut(index) else {
+                break;
+            };
+            if flush.is_in_flight() || flush.is_put_off() {
+                continue;
+            }
+            let since = self.ticks.start(flush.tick(self.tick));
+            let wait = Span::from_nanos(now.saturating_sub(since));
+            if !is_recent(wait, interval) {
+                found = Some(index);
+                continue;
+            }
+            *flush = flush.put_off();
+            let due = since.saturating_add(put_off_wait(interval, index).nanos());
+            self.dues.lower(index / GROUP, due);
+        }
+        self.round = Some(round);
+        found
+    }
+
+    /// When the round comes by somebody.
+    pub(super) fn next_beat_due(&self) -> u64 {
+        let due = self.round.and_then(|round| {
+            let index = self.roster.next_around(round.next)?;
+            Some(round.reaches(index, self.roster.places()))
+        });
+        due.unwrap_or(NEVER)
+    }
+
+    pub(super) fn flushes_in(&self, group: usize) -> &[Flush] {
+        let flushes = self.flushes.get(group.saturating_mul(GROUP)..);
+        flushes.unwrap_or_default()
     }
 }
 

@@ -5,84 +5,112 @@ use alloc::vec::Vec;
 const WORD: usize = u64::BITS as usize;
 
 /// A bit per number, and above it a bit per word that is not empty, and so on
-/// up to a single word. A summary of an empty level is empty.
+/// up to a single word.
 #[derive(Clone, Debug)]
 pub(super) struct Bits {
-    levels: Vec<Vec<u64>>,
+    words: Vec<u64>,
+    above: Vec<Vec<u64>>,
 }
 
 impl Bits {
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            levels: alloc::vec![Vec::new()],
+            words: Vec::new(),
+            above: Vec::new(),
+        }
+    }
+
+    /// Reserves memory for numbers below `count`.
+    pub(super) fn reserve(&mut self, count: usize) {
+        let mut words = count.div_ceil(WORD);
+        self.words
+            .reserve_exact(words.saturating_sub(self.words.len()));
+        for level in 0.. {
+            if words <= 1 {
+                return;
+            }
+            words = words.div_ceil(WORD);
+            if let Some(above) = self.level(level) {
+                above.reserve_exact(words.saturating_sub(above.len()));
+            }
         }
     }
 
     /// Makes room for numbers below `count`.
-    pub(super) fn reserve(&mut self, count: usize) {
+    #[cold]
+    pub(super) fn grow(&mut self, count: usize) {
         let mut words = count.div_ceil(WORD);
-        let mut level = 0usize;
-        while let Some(held) = self.levels.get_mut(level) {
-            held.reserve(words.saturating_sub(held.len()));
-            level = level.saturating_add(1);
-            if words > 1 && level == self.levels.len() {
-                self.rise();
+        self.words.resize(words.max(self.words.len()), 0);
+        for level in 0.. {
+            if words <= 1 {
+                return;
             }
             words = words.div_ceil(WORD);
+            if let Some(above) = self.level(level) {
+                above.resize(words.max(above.len()), 0);
+            }
         }
+    }
+
+    /// A level above the words; a new one tells what is below.
+    fn level(&mut self, level: usize) -> Option<&mut Vec<u64>> {
+        if self.above.len() <= level {
+            let below = self.above.last().unwrap_or(&self.words);
+            let bit = |(bit, word): (usize, &u64)| u64::from(*word != 0) << bit;
+            let summary = |words: &[u64]| words.iter().enumerate().map(bit).sum();
+            let summaries = below.chunks(WORD).map(summary).collect();
+            self.above.push(summaries);
+        }
+        self.above.get_mut(level)
     }
 
     /// The word of the numbers `index × 64` and on.
     #[inline]
     pub(super) fn word(&self, index: usize) -> u64 {
-        let lowest = self.levels.first();
-        lowest
-            .and_then(|words| words.get(index))
-            .copied()
-            .unwrap_or(0)
+        self.words.get(index).copied().unwrap_or(0)
     }
 
+    /// Puts in a number below what it was [grown](Self::grow) to.
     #[inline]
     pub(super) fn insert(&mut self, number: usize) {
-        let mut place = number;
-        let mut level = 0usize;
-        while let Some(words) = self.levels.get_mut(level) {
-            let (index, bit) = (place / WORD, place % WORD);
-            if words.len() <= index {
-                words.resize(index.saturating_add(1), 0);
+        let (index, bit) = (number / WORD, number % WORD);
+        if let Some(word) = self.words.get_mut(index) {
+            let was_empty = *word == 0;
+            *word |= 1 << bit;
+            if was_empty {
+                self.show(index);
             }
-            let has_outgrown = words.len() > 1;
+        }
+    }
+
+    /// A word has a member now.
+    fn show(&mut self, word: usize) {
+        let mut place = word;
+        for words in &mut self.above {
+            let (index, bit) = (place / WORD, place % WORD);
             let Some(word) = words.get_mut(index) else {
                 return;
             };
-            let was_empty = *word == 0;
             *word |= 1 << bit;
-            level = level.saturating_add(1);
-            if has_outgrown && level == self.levels.len() {
-                self.rise();
-            }
-            if !was_empty {
-                return;
-            }
             place = index;
         }
     }
 
-    /// A new top, over one that has outgrown a word or will.
-    #[cold]
-    fn rise(&mut self) {
-        let top = self.levels.last().map(Vec::as_slice).unwrap_or_default();
-        let bit = |(bit, word): (usize, &u64)| u64::from(*word != 0) << bit;
-        let words = top.chunks(WORD);
-        let above = words.map(|words| words.iter().enumerate().map(bit).sum());
-        let above = above.collect();
-        self.levels.push(above);
-    }
-
     #[inline]
     pub(super) fn remove(&mut self, number: usize) {
-        let mut place = number;
-        for words in &mut self.levels {
+        let (index, bit) = (number / WORD, number % WORD);
+        if let Some(word) = self.words.get_mut(index) {
+            *word &= !(1 << bit);
+            if *word == 0 {
+                self.hide(index);
+            }
+        }
+    }
+
+    /// A word has no member any more.
+    fn hide(&mut self, word: usize) {
+        let mut place = word;
+        for words in &mut self.above {
             let (index, bit) = (place / WORD, place % WORD);
             let Some(word) = words.get_mut(index) else {
                 return;
@@ -98,8 +126,18 @@ impl Bits {
     /// The smallest member not below `from`.
     #[inline]
     pub(super) fn next(&self, from: usize) -> Option<usize> {
+        let (index, bit) = (from / WORD, from % WORD);
+        let rest = self.words.get(index)? & (u64::MAX << bit);
+        if rest != 0 {
+            return Some(lowest(index, rest));
+        }
+        self.next_word(index.saturating_add(1))
+    }
+
+    /// The smallest member of a word not before this one.
+    fn next_word(&self, from: usize) -> Option<usize> {
         let mut place = from;
-        for (level, words) in self.levels.iter().enumerate() {
+        for (level, words) in self.above.iter().enumerate() {
             let (index, bit) = (place / WORD, place % WORD);
             let rest = words.get(index)? & (u64::MAX << bit);
             if rest != 0 {
@@ -110,13 +148,13 @@ impl Bits {
         None
     }
 
-    /// The smallest number below the bit `place` of `level`.
+    /// The smallest number below the bit `place` of a level.
     fn descend(&self, level: usize, place: usize) -> Option<usize> {
         let mut place = place;
-        for words in self.levels.get(..level)?.iter().rev() {
+        for words in self.above.get(..level)?.iter().rev() {
             place = lowest(place, *words.get(place)?);
         }
-        Some(place)
+        Some(lowest(place, *self.words.get(place)?))
     }
 }
 
@@ -145,6 +183,7 @@ mod tests {
             let range = 1 + step * 5;
             let number = usize::try_from((chance >> 20) % range).unwrap();
             if chance >> 63 == 0 {
+                bits.grow(number + 1);
                 bits.insert(number);
                 set.insert(number);
             } else {
@@ -158,14 +197,18 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_set_is_an_empty_one() {
+    fn what_was_reserved_behaves_as_what_grew() {
         let mut bits = Bits::new();
-        bits.reserve(1_000_000);
-        assert_eq!(bits.next(0), None);
+        bits.grow(4);
         bits.insert(3);
-        bits.insert(999_999);
+        bits.reserve(1_000_000);
         assert_eq!(bits.next(0), Some(3));
+        assert_eq!(bits.next(4), None);
+        bits.grow(1_000_000);
+        bits.insert(999_999);
         assert_eq!(bits.next(4), Some(999_999));
         assert_eq!(bits.next(1_000_000), None);
+        bits.remove(3);
+        assert_eq!(bits.next(0), Some(999_999));
     }
 }

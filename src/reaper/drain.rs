@@ -1,6 +1,9 @@
 //! Closing everyone, spread evenly over a window.
 
+use super::Reaper;
+use super::work::Step;
 use crate::chance::{Draw, draw, up_to};
+use crate::session::CloseReason;
 use crate::time::{Span, Timestamp};
 
 #[derive(Clone, Copy, Debug)]
@@ -45,5 +48,24 @@ impl Drain {
     pub(super) fn retry_after(&self, seed: u64, link: u32, now: Timestamp) -> Span {
         let spread = up_to(self.window, draw(seed, link, Draw::Drain));
         self.end.since(now).saturating_add(spread)
+    }
+}
+
+impl<T> Reaper<T> {
+    /// Closes the next whose turn in the drain it is.
+    pub(super) fn drain_one(&mut self) -> Option<Step<T>> {
+        let mut drain = self.drain?;
+        if self.roster.len() == 0 || drain.next > self.ahead() {
+            return None;
+        }
+        let index = self.roster.next_around(drain.cursor)?;
+        #[allow(clippy::cast_possible_truncation)] // any number will do
+        let retry_after = drain.retry_after(self.seed, index as u32, self.now);
+        drain.cursor = index.saturating_add(1);
+        self.looked_at(1);
+        let step = self.close(index, CloseReason::Draining, Some(retry_after));
+        drain.pace(drain.next, self.roster.len());
+        self.drain = Some(drain);
+        step
     }
 }

@@ -13,133 +13,132 @@ pub(super) const NEVER: u64 = u64::MAX;
 /// grow, and finding the earliest is a walk down.
 #[derive(Clone, Debug)]
 pub(super) struct Dues {
-    /// From the groups up; the top has at most sixteen.
-    levels: Vec<Vec<u64>>,
+    groups: Vec<u64>,
+    above: Vec<Vec<u64>>,
 }
 
 impl Dues {
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            levels: alloc::vec![Vec::new()],
+            groups: Vec::new(),
+            above: Vec::new(),
         }
     }
 
-    /// Makes room for so many groups.
+    /// Reserves memory for so many groups.
     pub(super) fn reserve(&mut self, groups: usize) {
         let mut count = groups;
-        let mut level = 0usize;
-        loop {
-            if self.levels.len() <= level {
-                // An empty level would end the walk: it starts with what is below.
-                self.rise();
-            }
-            if let Some(dues) = self.levels.get_mut(level) {
-                dues.reserve(count.saturating_sub(dues.len()));
-            }
-            if count <= FAN {
+        self.groups
+            .reserve_exact(count.saturating_sub(self.groups.len()));
+        for level in 0.. {
+            if count <= 1 {
                 return;
             }
             count = count.div_ceil(FAN);
-            level = level.saturating_add(1);
+            if let Some(above) = self.level(level) {
+                above.reserve_exact(count.saturating_sub(above.len()));
+            }
         }
     }
 
     /// One group more, with nothing due.
+    #[cold]
     pub(super) fn push(&mut self) {
-        let mut level = 0;
-        loop {
-            if self.levels.len() <= level {
-                self.rise();
+        self.groups.push(NEVER);
+        let mut count = self.groups.len();
+        for level in 0.. {
+            count = count.div_ceil(FAN);
+            if let Some(above) = self.level(level) {
+                above.resize(count.max(above.len()), NEVER);
             }
-            let below = level
-                .checked_sub(1)
-                .and_then(|below| self.levels.get(below));
-            let wanted = match below {
-                None => self.len().saturating_add(1),
-                Some(below) => below.len().div_ceil(FAN),
-            };
-            let Some(dues) = self.levels.get_mut(level) else {
-                return;
-            };
-            dues.resize(wanted.max(dues.len()), NEVER);
-            let is_top = level.saturating_add(1) == self.levels.len();
-            if is_top && wanted <= FAN {
+            if count <= 1 {
                 return;
             }
-            level = level.saturating_add(1);
         }
     }
 
-    /// A new top over the one that has outgrown a match, or will.
-    fn rise(&mut self) {
-        let top = self.levels.last().map(Vec::as_slice).unwrap_or_default();
-        let earliest: Vec<u64> = top.chunks(FAN).map(earliest).collect();
-        self.levels.push(earliest);
+    /// A level above the groups; a new one tells what is below.
+    fn level(&mut self, level: usize) -> Option<&mut Vec<u64>> {
+        if self.above.len() <= level {
+            let below = self.above.last().unwrap_or(&self.groups);
+            let earliest = below.chunks(FAN).map(earliest).collect();
+            self.above.push(earliest);
+        }
+        self.above.get_mut(level)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.levels.first().map_or(0, Vec::len)
+        self.groups.len()
     }
 
     /// The earliest of all.
+    #[inline]
     pub(super) fn earliest(&self) -> u64 {
-        self.levels.last().map_or(NEVER, |top| earliest(top))
+        let top = self.above.last().and_then(|top| top.first());
+        top.copied().unwrap_or(NEVER)
     }
 
     /// A group that is due at `now`, of which none is due earlier.
     #[inline]
     pub(super) fn first(&self, now: u64) -> Option<usize> {
+        let due = self.earliest();
+        if due > now || due == NEVER {
+            return None;
+        }
+        self.find(due)
+    }
+
+    /// A group that is due at the earliest instant of all.
+    fn find(&self, due: u64) -> Option<usize> {
         let mut place = 0usize;
-        for level in self.levels.iter().rev() {
+        for level in self.above.iter().rev().chain([&self.groups]) {
             let start = place.saturating_mul(FAN);
             let matched = level.get(start..)?;
             let matched = matched.get(..FAN).unwrap_or(matched);
-            let least = earliest(matched);
-            if least > now {
-                return None;
-            }
-            let winner = matched.iter().position(|due| *due == least)?;
+            let winner = matched.iter().position(|held| *held == due)?;
             place = start.saturating_add(winner);
         }
         Some(place)
     }
 
     /// Sets when a group is due.
-    #[inline]
     pub(super) fn set(&mut self, group: usize, due: u64) {
-        let mut value = due;
+        let Some(held) = self.groups.get_mut(group) else {
+            return;
+        };
+        if *held == due {
+            return;
+        }
+        *held = due;
+        let mut below = &self.groups;
         let mut place = group;
-        let mut levels = self.levels.iter_mut().peekable();
-        while let Some(level) = levels.next() {
-            let Some(held) = level.get_mut(place) else {
-                return;
-            };
-            if *held == value {
-                return;
-            }
-            *held = value;
-            if levels.peek().is_none() {
-                return;
-            }
+        for above in &mut self.above {
             place /= FAN;
             let start = place.saturating_mul(FAN);
-            let Some(matched) = level.get(start..) else {
-                return;
-            };
-            value = earliest(matched.get(..FAN).unwrap_or(matched));
+            let matched = below.get(start..).unwrap_or_default();
+            let value = earliest(matched.get(..FAN).unwrap_or(matched));
+            match above.get_mut(place) {
+                Some(held) if *held != value => *held = value,
+                _ => return,
+            }
+            below = above;
         }
     }
 
     /// Makes a group due at `due` at the latest.
     #[inline]
     pub(super) fn lower(&mut self, group: usize, due: u64) {
+        match self.groups.get_mut(group) {
+            Some(held) if due < *held => *held = due,
+            _ => return,
+        }
         let mut place = group;
-        for level in &mut self.levels {
-            match level.get_mut(place) {
+        for above in &mut self.above {
+            place /= FAN;
+            match above.get_mut(place) {
                 Some(held) if due < *held => *held = due,
                 _ => return,
             }
-            place /= FAN;
         }
     }
 }

@@ -7,6 +7,7 @@ mod drain;
 mod dues;
 mod roster;
 mod ticks;
+mod verdict;
 mod work;
 
 pub use roster::Key;
@@ -15,7 +16,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::config::{Config, ConfigError, Evidence, Limits, Role, Rule};
+use crate::config::{Config, ConfigError, Evidence, Role, Rule};
 use crate::session::{CloseReason, is_thawing, retire, take_token};
 use crate::time::{Span, Timestamp};
 use amnesty::{Amnesties, Amnesty};
@@ -24,6 +25,7 @@ use drain::Drain;
 use dues::{Dues, NEVER};
 use roster::{GROUP, Roster};
 use ticks::Ticks;
+use verdict::Limits;
 use work::Step;
 
 /// A server's roster of connections: closes what went silent, and beats to
@@ -97,11 +99,12 @@ use work::Step;
 pub struct Reaper<T> {
     /// The latest instant seen.
     now: Timestamp,
-    /// From when on a call is odd: a stall, or a leap of time.
-    odd: Timestamp,
-    /// No evidence of life counts for an earlier tick: an amnesty was granted
-    /// in the one before.
-    floor: u64,
+    /// The tick that counts for what happens now: that of `now`, or the next
+    /// if an amnesty was granted in it, so that what comes after tells.
+    tick: u64,
+    /// Until when that is so and no call is a stall, which keeps a call per
+    /// packet down to two compares and two stores.
+    plain: Timestamp,
     ticks: Ticks,
     roster: Roster<T>,
     /// When each group of the roster is due, at the earliest.
@@ -124,6 +127,7 @@ pub struct Reaper<T> {
     /// The shortest tolerance and the longest limit of all that are in force.
     tolerance: Span,
     longest: Span,
+    limits: Limits,
     amnesties: Amnesties,
     round: Option<Round>,
     drain: Option<Drain>,
@@ -244,8 +248,8 @@ impl<T> Reaper<T> {
         ];
         let reaper = Self {
             now,
-            odd: now,
-            floor: 0,
+            tick: 0,
+            plain: now,
             ticks: Ticks::new(ticks::RESOLUTION, now),
             roster: Roster::new(),
             dues: Dues::new(),
@@ -260,6 +264,7 @@ impl<T> Reaper<T> {
             resolution: ticks::RESOLUTION,
             tolerance: config.tolerance(),
             longest: limits.into_iter().flatten().max().unwrap_or(Span::ZERO),
+            limits: Limits::of(&config),
             amnesties: Amnesties::default(),
             round: None,
             drain: None,
@@ -286,6 +291,7 @@ impl<T> Reaper<T> {
             return Err(ConfigError::new("resolution", Rule::AfterInsert));
         }
         self.ticks = Ticks::new(resolution, self.now);
+        self.tick = self.ticks.at(self.now);
         self.ticks.check(&self.config)?;
         self.resolution = resolution;
         self.tolerance = self.config.tolerance().max(resolution);
@@ -406,12 +412,12 @@ impl<T> Reaper<T> {
 
     /// What to do at `now`; call until `None`. Calls too many change nothing.
     pub fn poll(&mut self, now: Timestamp) -> Option<Reap<'_, T>> {
-        let tick = self.advance(now);
+        self.advance(now);
         if !self.is_busy && self.now.as_nanos() < self.next {
             self.rested = self.now;
             return None;
         }
-        match self.work(tick) {
+        match self.work() {
             Step::Heartbeat(index) => Some(Reap::Heartbeat {
                 key: self.roster.key(index)?,
                 value: self.roster.value_mut(index)?,
@@ -537,7 +543,7 @@ impl<T> Reaper<T> {
         timeout: Duration,
         now: Timestamp,
     ) -> Result<bool, ConfigError> {
-        let config = self.config.with_limits(Limits {
+        let config = self.config.with_limits(crate::config::Limits {
             silence_timeout: Some(timeout),
             ..self.config.limits()
         })?;
@@ -631,21 +637,16 @@ impl<T> Reaper<T> {
     /// at `now`.
     #[inline]
     fn advance(&mut self, now: Timestamp) -> u64 {
-        if now >= self.now && now <= self.odd {
+        if now >= self.now && now < self.plain {
             self.now = now;
         } else {
-            self.advance_oddly(now);
+            self.advance_in_full(now);
         }
-        self.tick()
-    }
-
-    #[inline]
-    fn tick(&self) -> u64 {
-        self.ticks.at(self.now).max(self.floor)
+        self.tick
     }
 
     #[cold]
-    fn advance_oddly(&mut self, now: Timestamp) {
+    fn advance_in_full(&mut self, now: Timestamp) {
         if now < self.now {
             return;
         }
@@ -662,55 +663,56 @@ impl<T> Reaper<T> {
 
     /// An amnesty granted now.
     fn amnesty(&self) -> Amnesty {
-        Amnesty::new(self.now, self.tick())
+        Amnesty::new(self.now, self.tick)
     }
 
     fn forgave(&mut self) {
-        self.floor = self.tick().saturating_add(1);
+        self.tick = self.tick.saturating_add(1);
         self.counters.stalls = self.counters.stalls.wrapping_add(1);
         if self.config.interval.is_some() {
             self.next = self.next.min(self.now.as_nanos()); // for the probes
         }
-        self.late = self.now.after(self.tolerance).unwrap_or(Timestamp::MAX);
-        self.foresee();
+        self.expect();
     }
 
     /// Goes to `now`, however far: what the clocks of the connections cannot
     /// tell is then just long ago.
     fn leap(&mut self, now: Timestamp) {
-        let before = self.tick();
-        self.now = now;
-        let tick = self.tick();
-        if tick.saturating_sub(before) > ticks::LONGEST {
+        let tick = self.ticks.at(now).max(self.tick);
+        if tick.saturating_sub(self.tick) > ticks::LONGEST {
             for flush in &mut self.flushes {
                 *flush = flush.aged(tick);
             }
         }
+        self.now = now;
+        self.tick = tick;
         if tick >= ticks::LAST {
             let ticks = ticks::surplus(tick);
             self.roster.rebase(ticks);
             self.amnesties.rebase(ticks);
-            self.floor = self.floor.saturating_sub(ticks);
+            self.tick = tick.saturating_sub(ticks);
             self.ticks.rebase(ticks);
         }
     }
 
     /// When the roster expects to be polled, from which its driver's stalls
-    /// are told.
+    /// are told: what lay in the past when one was forgiven fell due then.
     fn expect(&mut self) {
-        let expected = if self.is_busy {
-            Some(self.now)
-        } else {
-            Timestamp::from_nanos(self.next)
+        let expected = match self.amnesties.last() {
+            _ if self.is_busy => self.now.as_nanos(),
+            Some(stalled) => self.next.max(stalled.as_nanos()),
+            None => self.next,
         };
-        let late = expected.and_then(|expected| expected.after(self.tolerance));
-        self.late = late.unwrap_or(Timestamp::MAX);
+        let late = expected.saturating_add(self.tolerance.nanos());
+        self.late = Timestamp::from_nanos(late).unwrap_or(Timestamp::MAX);
         self.foresee();
     }
 
     fn foresee(&mut self) {
-        let horizon = self.ticks.horizon(self.now);
-        self.odd = self.late.min(horizon);
+        let end = Timestamp::from_nanos(self.ticks.end(self.tick));
+        let stall = self.late.after(Span::from_nanos(1));
+        let never = Timestamp::MAX;
+        self.plain = end.unwrap_or(never).min(stall.unwrap_or(never));
     }
 
     /// Something may be due at `due`, of which the group of `index` knows.
@@ -728,8 +730,7 @@ impl<T> Reaper<T> {
     #[inline]
     fn fall_due(&mut self, index: usize) {
         if let Some(slot) = self.roster.slot(index) {
-            let due = self.bounds(self.tick()).of(index, slot);
-            self.fall_due_at(index, due);
+            self.fall_due_at(index, self.bound(index, slot));
         }
     }
 

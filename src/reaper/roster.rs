@@ -208,6 +208,8 @@ impl<T> Roster<T> {
         let first = NonZeroU64::MIN;
         self.slots.resize(slots, Slot::free(first.get()));
         self.values.resize(slots);
+        self.live.grow(slots);
+        self.room.grow(slots / GROUP);
         self.room.insert(index / GROUP);
         (index, first)
     }
@@ -215,10 +217,10 @@ impl<T> Roster<T> {
     /// Gives the slot back; its keys are refused from here on.
     #[inline]
     pub(super) fn remove(&mut self, index: usize) -> Option<T> {
-        if !self.is_live(index) {
+        let slot = self.slots.get_mut(index)?;
+        if slot.generation() == 0 {
             return None;
         }
-        let slot = self.slots.get_mut(index)?;
         // After the last generation comes none: the slot is retired.
         let next = slot.generation().wrapping_add(1) & LAST_GENERATION;
         *slot = Slot::free(next);
@@ -262,9 +264,10 @@ impl<T> Roster<T> {
         (slot.generation() == key.generation()).then_some(index)
     }
 
+    /// A slot, if it is in use.
     #[inline]
-    pub(super) fn is_live(&self, index: usize) -> bool {
-        self.live_in(index / GROUP) >> (index % GROUP) & 1 != 0
+    pub(super) fn live_slot(&self, index: usize) -> Option<Slot> {
+        self.slot(index).filter(|slot| slot.generation() != 0)
     }
 
     #[inline]
@@ -424,7 +427,7 @@ mod tests {
         for index in 2..=GROUP {
             assert_eq!(roster.insert((), 1).index(), index);
         }
-        assert!(!roster.is_live(0));
+        assert!(roster.live_slot(0).is_none());
         for bits in 0..3 {
             if let Some(key) = Key::from_bits(bits) {
                 assert!(!roster.touch(key, 2), "{key:?}");

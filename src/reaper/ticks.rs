@@ -70,10 +70,14 @@ impl Ticks {
         self.end(tick.saturating_sub(1))
     }
 
-    /// Up to when time may go at once and be told all the same.
-    pub(super) fn horizon(&self, now: Timestamp) -> Timestamp {
-        let last = self.at(now).saturating_add(LONGEST).min(LAST - 1);
-        Timestamp::from_nanos(self.start(last)).unwrap_or(Timestamp::MAX)
+    /// From which age on, in ticks before `tick`, a limit has passed by `now`
+    /// that is counted from the end of a tick.
+    #[inline]
+    pub(super) fn ages(&self, tick: u64, now: u64, limit: u64) -> u64 {
+        let youngest = now
+            .checked_sub(limit)
+            .and_then(|since| (since >> self.shift).checked_sub(self.base));
+        youngest.map_or(u64::MAX, |youngest| tick.saturating_sub(youngest))
     }
 
     /// Counts from `ticks` later on.

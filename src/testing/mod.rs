@@ -33,6 +33,7 @@
 // that a session can be told overflows.
 #![allow(clippy::panic, clippy::arithmetic_side_effects)]
 
+mod bytes;
 mod comeback;
 mod laws;
 mod link;

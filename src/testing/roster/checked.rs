@@ -1,0 +1,648 @@
+//! A roster under watch.
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+use core::time::Duration;
+
+use super::model::Model;
+use super::sessions::Sessions;
+use crate::config::{Config, ConfigError, Limits, Rule};
+use crate::reaper::{Counters, Key, Reap, Reaper};
+use crate::session::CloseReason;
+use crate::testing::laws::NAMES;
+use crate::testing::model::{Broken, Verdict, broken};
+use crate::testing::span::{Nanos, at, len, maybe_at};
+use crate::time::Timestamp;
+
+/// How many calls a report shows at most.
+const SHOWN: usize = 200;
+
+/// How many stale keys are tried again.
+const STALE: usize = 32;
+
+/// A [`Reaper`] under watch: the same calls, and a panic when one of the
+/// [laws](crate::testing) is broken.
+///
+/// It keeps a plain list of the connections with the exact time of everything,
+/// and goes through all of it at each call: who may be closed, who must be, who
+/// is to be sent a heartbeat. Beside the roster runs a second one that is
+/// polled more often than it asks for, which must change nothing.
+///
+/// What is inserted are numbers, so that it can be told whose value came back.
+///
+/// ```
+/// use core::time::Duration;
+/// use nabiz::testing::{CheckedReaper, Reaped};
+/// use nabiz::{Config, Timestamp};
+///
+/// let at = |secs| Timestamp::from_epoch(Duration::from_secs(secs)).unwrap();
+/// let mut reaper = CheckedReaper::new(Config::server().build()?, 42, at(0))?.with_sessions();
+/// let key = reaper.insert(7, at(0));
+/// reaper.received(key, at(10));
+/// // A driver that is never late.
+/// while let Some(due) = reaper.reaper().deadline() {
+///     match reaper.poll(due) {
+///         Some(Reaped::Heartbeat { key, .. }) => {
+///             reaper.heartbeat_sent(key, due);
+///         }
+///         Some(Reaped::Close { value, reason, .. }) => {
+///             assert_eq!((value, reason.to_string().as_str()), (7, "PeerSilent"));
+///             assert!(due > at(130) && due < at(131));
+///         }
+///         Some(Reaped::Yield) | None => {}
+///     }
+/// }
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CheckedReaper {
+    reaper: Reaper<u64>,
+    /// The same roster, polled too often.
+    spurious: Reaper<u64>,
+    model: Model,
+    sessions: Option<Sessions>,
+    seed: u64,
+    counters: Counters,
+    stale: VecDeque<Key>,
+    calls: VecDeque<Call>,
+    forgotten: usize,
+    /// Answers to polls since time went on or something else happened, and how
+    /// many there may be.
+    at_once: usize,
+    most_at_once: usize,
+    /// Duties since the last pause.
+    unpaused: usize,
+}
+
+/// What a [`CheckedReaper`] says: a [`Reap`](crate::Reap), without the
+/// reference.
+///
+/// ```
+/// use nabiz::testing::{CheckedReaper, Reaped};
+/// use nabiz::{Config, Timestamp};
+///
+/// let now = Timestamp::EPOCH;
+/// let mut reaper = CheckedReaper::new(Config::server().build()?, 42, now)?;
+/// let key = reaper.insert(7, now);
+/// let due = reaper.reaper().deadline().unwrap();
+/// assert_eq!(reaper.poll(due), Some(Reaped::Heartbeat { key, value: 7 }));
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reaped {
+    /// [`Reap::Heartbeat`](crate::Reap::Heartbeat).
+    Heartbeat {
+        /// Which connection.
+        key: Key,
+        /// What it was inserted with.
+        value: u64,
+    },
+    /// [`Reap::Close`](crate::Reap::Close).
+    Close {
+        /// Which connection it was.
+        key: Key,
+        /// What it was inserted with.
+        value: u64,
+        /// Why.
+        reason: CloseReason,
+        /// How long the client is to stay away.
+        retry_after: Option<Duration>,
+    },
+    /// [`Reap::Yield`](crate::Reap::Yield).
+    Yield,
+}
+
+impl From<Reap<'_, u64>> for Reaped {
+    fn from(reap: Reap<'_, u64>) -> Self {
+        match reap {
+            Reap::Heartbeat { key, value } => Self::Heartbeat { key, value: *value },
+            Reap::Close {
+                key,
+                value,
+                reason,
+                retry_after,
+            } => Self::Close {
+                key,
+                value,
+                reason,
+                retry_after,
+            },
+            Reap::Yield => Self::Yield,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Call {
+    now: Timestamp,
+    what: What,
+}
+
+#[allow(dead_code)] // a report tells them by `Debug`
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Insert(u64, Key),
+    Received(Key),
+    HeartbeatReceived(Key),
+    Sent(Key),
+    HeartbeatSent(Key),
+    Remove(Key),
+    Poll(Option<Reaped>),
+    Drain(Duration),
+    Resumed,
+    Exempt(Key),
+    SetSilenceTimeout(Key, Duration, Result<bool, ConfigError>),
+}
+
+impl CheckedReaper {
+    /// As [`Reaper::new`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// If a law is broken; as all calls.
+    pub fn new(config: Config, seed: u64, now: Timestamp) -> Result<Self, ConfigError> {
+        let reaper = Reaper::new(config, seed, now)?;
+        let model = Model::new(config, reaper.resolution(), now);
+        Ok(Self {
+            spurious: reaper.clone(),
+            counters: reaper.counters(),
+            reaper,
+            model,
+            sessions: None,
+            seed,
+            stale: VecDeque::new(),
+            calls: VecDeque::new(),
+            forgotten: 0,
+            at_once: 0,
+            most_at_once: 0,
+            unpaused: 0,
+        })
+    }
+
+    /// As [`Reaper::with_resolution`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_resolution(mut self, resolution: Duration) -> Result<Self, ConfigError> {
+        self.reaper = self.reaper.with_resolution(resolution)?;
+        self.spurious = self.reaper.clone();
+        let now = self.spurious_now();
+        self.model = Model::new(*self.reaper.config(), resolution, now);
+        Ok(self)
+    }
+
+    /// As [`Reaper::with_capacity`].
+    #[must_use]
+    pub fn with_capacity(mut self, connections: usize) -> Self {
+        self.reaper = self.reaper.with_capacity(connections);
+        if self.reaper.capacity() < connections {
+            self.demand(broken(0, format!("capacity {}", self.reaper.capacity())));
+        }
+        self
+    }
+
+    /// Watches law 12, too: beside each connection runs a server's
+    /// [`Session`](crate::Session), which is told the same and must come to the
+    /// same verdict. For a roster without connections yet.
+    #[must_use]
+    pub fn with_sessions(mut self) -> Self {
+        self.sessions = Some(Sessions::new(self.reaper.config(), self.seed));
+        self
+    }
+
+    /// As [`Reaper::insert`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn insert(&mut self, value: u64, now: Timestamp) -> Key {
+        self.before(now);
+        let key = self.reaper.insert(value, now);
+        let second = self.spurious.insert(value, now);
+        self.record(What::Insert(value, key), now);
+        self.stalled();
+        if self.model.conn(key).is_some() || self.stale.contains(&key) || second != key {
+            self.demand(broken(5, format!("{key:?} was given twice, or {second:?}")));
+        }
+        self.model.insert(key, value);
+        self.counters.inserted += 1;
+        if let Some(sessions) = &mut self.sessions {
+            sessions.insert(key, self.model.now);
+        }
+        self.settle();
+        key
+    }
+
+    /// As [`Reaper::received`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn received(&mut self, key: Key, now: Timestamp) -> bool {
+        self.tell(What::Received(key), key, now)
+    }
+
+    /// As [`Reaper::heartbeat_received`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn heartbeat_received(&mut self, key: Key, now: Timestamp) -> bool {
+        self.tell(What::HeartbeatReceived(key), key, now)
+    }
+
+    /// As [`Reaper::sent`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn sent(&mut self, key: Key, now: Timestamp) -> bool {
+        self.tell(What::Sent(key), key, now)
+    }
+
+    /// As [`Reaper::heartbeat_sent`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn heartbeat_sent(&mut self, key: Key, now: Timestamp) -> bool {
+        self.tell(What::HeartbeatSent(key), key, now)
+    }
+
+    /// As [`Reaper::exempt`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn exempt(&mut self, key: Key, now: Timestamp) -> bool {
+        self.tell(What::Exempt(key), key, now)
+    }
+
+    /// As [`Reaper::set_silence_timeout`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn set_silence_timeout(
+        &mut self,
+        key: Key,
+        timeout: Duration,
+        now: Timestamp,
+    ) -> Result<bool, ConfigError> {
+        let deadline = self.reaper.deadline();
+        let result = self.reaper.set_silence_timeout(key, timeout, now);
+        self.record(What::SetSilenceTimeout(key, timeout, result), now);
+        let builder = self.reaper.config().to_builder();
+        let config = builder.with_silence_timeout(timeout).build();
+        self.demand(self.allowed(timeout, config, result));
+        let (Ok(config), Ok(known)) = (config, result) else {
+            if self.reaper.deadline() != deadline {
+                self.demand(broken(8, "a refused change changed something".into()));
+            }
+            return result;
+        };
+        self.spuriously(now, deadline);
+        self.model.call(now, deadline);
+        let second = self.spurious.set_silence_timeout(key, timeout, now);
+        self.stalled();
+        self.most_at_once = 0;
+        let should = self.model.bear(key, Some(timeout), &config);
+        self.known(key, should, [known, second == Ok(known) && known]);
+        if let Some(sessions) = &mut self.sessions {
+            let limits = self.reaper.config().limits();
+            let silence_timeout = Some(timeout);
+            sessions.bear(key, Limits { silence_timeout, ..limits }, self.model.now);
+        }
+        self.settle();
+        result
+    }
+
+    /// What a change must come to: a resolution is so fine that a limit is
+    /// refused, from somewhere within a factor of four.
+    fn allowed(
+        &self,
+        timeout: Duration,
+        config: Result<Config, ConfigError>,
+        result: Result<bool, ConfigError>,
+    ) -> Verdict {
+        let (timeout, resolution) = (len(timeout), len(self.reaper.resolution()));
+        let is_right = match (config, result) {
+            (Err(error), result) => result == Err(error),
+            (Ok(_), Ok(_)) => timeout >> 28 < resolution,
+            (Ok(_), Err(error)) => {
+                error.rule() == Rule::TooLongForResolution && timeout >> 26 >= resolution.max(4) / 4
+            }
+        };
+        if is_right {
+            return Ok(());
+        }
+        broken(8, format!("{result:?} for {timeout} ns"))
+    }
+
+    /// As [`Reaper::remove`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn remove(&mut self, key: Key) -> Option<u64> {
+        let value = self.reaper.remove(key);
+        let second = self.spurious.remove(key);
+        self.record(What::Remove(key), self.spurious_now());
+        self.most_at_once = 0;
+        let should = self.model.remove(key).map(|conn| conn.value);
+        if value != should || second != should {
+            self.demand(broken(5, format!("{value:?} is removed, not {should:?}")));
+        }
+        if value.is_some() {
+            self.counters.removed += 1;
+            self.gone(key);
+        }
+        self.settle();
+        value
+    }
+
+    /// As [`Reaper::poll`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn poll(&mut self, now: Timestamp) -> Option<Reaped> {
+        if at(now) > self.model.now {
+            self.most_at_once = 0;
+        }
+        self.before(now);
+        let reaped = self.reaper.poll(now).map(Reaped::from);
+        let second = self.spurious.poll(now).map(Reaped::from);
+        self.record(What::Poll(reaped), now);
+        if second != reaped {
+            self.demand(broken(8, format!("{second:?} when polled too often")));
+        }
+        self.stalled();
+        self.pace(reaped);
+        if let Some(sessions) = &mut self.sessions {
+            let verdict = sessions.poll(reaped, &self.model, self.reaper.resolution());
+            self.demand(verdict);
+        }
+        let verdict = self.model.poll(reaped.as_ref());
+        self.demand(verdict);
+        match reaped {
+            Some(Reaped::Heartbeat { .. }) => self.counters.heartbeats += 1,
+            Some(Reaped::Close { key, .. }) => {
+                self.counters.closed += 1;
+                self.gone(key);
+            }
+            Some(Reaped::Yield) => {}
+            None => {
+                if maybe_at(self.reaper.deadline()) <= self.model.now {
+                    self.demand(broken(8, "a deadline that is past after None".into()));
+                }
+            }
+        }
+        self.settle();
+        reaped
+    }
+
+    /// As [`Reaper::drain`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn drain(&mut self, window: Duration, now: Timestamp) {
+        self.before(now);
+        self.reaper.drain(window, now);
+        self.spurious.drain(window, now);
+        self.record(What::Drain(window), now);
+        self.stalled();
+        self.most_at_once = 0;
+        self.model.drain(window);
+        self.settle();
+    }
+
+    /// As [`Reaper::resumed`].
+    ///
+    /// # Panics
+    /// If a law is broken.
+    pub fn resumed(&mut self, now: Timestamp) {
+        self.spuriously(now, self.reaper.deadline());
+        self.model.now = self.model.now.max(at(now));
+        self.reaper.resumed(now);
+        self.spurious.resumed(now);
+        self.record(What::Resumed, now);
+        self.most_at_once = 0;
+        self.model.stall(true);
+        self.counters.stalls += 1;
+        if let Some(sessions) = &mut self.sessions {
+            sessions.resumed(self.model.now);
+        }
+        self.settle();
+    }
+
+    /// The roster that is watched.
+    #[must_use]
+    pub const fn reaper(&self) -> &Reaper<u64> {
+        &self.reaper
+    }
+
+    /// A call that tells of one connection.
+    fn tell(&mut self, what: What, key: Key, now: Timestamp) -> bool {
+        self.before(now);
+        let told = [&mut self.reaper, &mut self.spurious].map(|reaper| match what {
+            What::Received(_) => reaper.received(key, now),
+            What::HeartbeatReceived(_) => reaper.heartbeat_received(key, now),
+            What::Sent(_) => reaper.sent(key, now),
+            What::HeartbeatSent(_) => reaper.heartbeat_sent(key, now),
+            _ => reaper.exempt(key, now),
+        });
+        self.record(what, now);
+        self.stalled();
+        if !matches!(what, What::HeartbeatSent(_)) {
+            self.most_at_once = 0;
+        }
+        let config = *self.reaper.config();
+        let known = match what {
+            What::Received(_) => self.model.received(key),
+            What::HeartbeatReceived(_) => self.model.heartbeat_received(key),
+            What::Sent(_) => self.model.sent(key),
+            What::HeartbeatSent(_) => self.model.heartbeat_sent(key),
+            _ => self.model.bear(key, None, &config),
+        };
+        self.known(key, known, told);
+        if let Some(sessions) = &mut self.sessions {
+            let now = self.model.now;
+            match what {
+                What::Received(_) => sessions.handle(key, crate::Event::Received, now),
+                What::HeartbeatReceived(_) => {
+                    sessions.handle(key, crate::Event::HeartbeatReceived, now);
+                }
+                What::Sent(_) => sessions.handle(key, crate::Event::Sent, now),
+                What::HeartbeatSent(_) => sessions.handle(key, crate::Event::HeartbeatSent, now),
+                _ => {
+                    let silence_timeout = None;
+                    let limits = config.limits();
+                    sessions.bear(key, Limits { silence_timeout, ..limits }, now);
+                }
+            }
+        }
+        self.settle();
+        known
+    }
+
+    fn known(&self, key: Key, known: bool, told: [bool; 2]) {
+        if told != [known; 2] {
+            self.demand(broken(5, format!("{key:?} is known: {told:?}, not {known}")));
+        }
+    }
+
+    fn gone(&mut self, key: Key) {
+        if self.stale.len() == STALE {
+            self.stale.pop_front();
+        }
+        self.stale.push_back(key);
+        if let Some(sessions) = &mut self.sessions {
+            sessions.remove(key);
+        }
+    }
+
+    /// What comes before each call: the second roster is polled too often,
+    /// and lateness is judged by the deadline as it stands.
+    fn before(&mut self, now: Timestamp) {
+        let deadline = self.reaper.deadline();
+        self.spuriously(now, deadline);
+        self.model.call(now, deadline);
+    }
+
+    /// Polls the second roster at the last instant, at the next if that is
+    /// early, and between them: all of it before `deadline`, so for nothing.
+    fn spuriously(&mut self, now: Timestamp, deadline: Option<Timestamp>) {
+        let (last, due) = (self.model.now, maybe_at(deadline));
+        let until = at(now).min(due.saturating_sub(1));
+        for instant in [last, last.midpoint(until), until] {
+            if instant < last || instant >= due {
+                continue;
+            }
+            let Some(instant) = timestamp(instant) else {
+                continue;
+            };
+            if let Some(reap) = self.spurious.poll(instant).map(Reaped::from) {
+                self.demand(broken(8, format!("{reap:?} at {instant:?}, too early")));
+            }
+        }
+    }
+
+    /// Whether the call was a stall is for the roster to tell as it was for us.
+    fn stalled(&mut self) {
+        let (told, should) = (self.reaper.counters().stalls, self.model.stalls);
+        if told != should {
+            self.demand(broken(4, format!("{told} stalls, not {should}")));
+        }
+        if self.counters.stalls < should {
+            self.counters.stalls = should;
+            self.most_at_once = 0;
+            if let Some(sessions) = &mut self.sessions {
+                sessions.stalled(&self.model);
+            }
+        }
+    }
+
+    /// Law 10: so many polls at an instant, and so many duties at a time.
+    fn pace(&mut self, reaped: Option<Reaped>) {
+        if self.most_at_once == 0 {
+            // A beat, all probes, and the end, of each; and some pauses.
+            let each = usize::from(self.reaper.config().probes()) + 3;
+            self.most_at_once = self.model.conns.len() * each + 8;
+            self.at_once = 0;
+        }
+        match reaped {
+            None | Some(Reaped::Yield) => self.unpaused = 0,
+            Some(_) => self.unpaused += 1,
+        }
+        self.at_once += usize::from(reaped.is_some());
+        if self.at_once > self.most_at_once {
+            self.demand(broken(10, format!("{} duties at once", self.at_once)));
+        }
+        // A group is looked at as a whole.
+        if self.unpaused >= 1024 + 64 {
+            self.demand(broken(10, format!("{} without a pause", self.unpaused)));
+        }
+    }
+
+    /// What comes after each call: the roster and its second agree, with each
+    /// other and with the list.
+    fn settle(&mut self) {
+        self.demand(self.settled());
+    }
+
+    fn settled(&self) -> Verdict {
+        let (reaper, model) = (&self.reaper, &self.model);
+        let deadline = reaper.deadline();
+        if self.spurious.deadline() != deadline || self.spurious.counters() != reaper.counters() {
+            return broken(8, format!("polled too often: {:?}", self.spurious));
+        }
+        model.check_deadline(deadline)?;
+        if reaper.counters() != self.counters {
+            let (told, should) = (reaper.counters(), self.counters);
+            return broken(0, format!("{told:?}, not {should:?}"));
+        }
+        let now = self.spurious_now();
+        let all: Vec<(Key, u64)> = reaper.iter().map(|(key, value)| (key, *value)).collect();
+        let is_sorted = all.is_sorted_by_key(|(key, _)| key.index());
+        let count = model.conns.len();
+        if all.len() != count || reaper.len() != count || reaper.is_empty() != (count == 0) {
+            let counts = (reaper.len(), all.len());
+            return broken(5, format!("{counts:?} connections, not {count}"));
+        }
+        for conn in &model.conns {
+            let (key, value) = (conn.key, conn.value);
+            let is_listed = all.iter().any(|item| *item == (key, value));
+            if !is_sorted || !is_listed || !reaper.contains(key) || reaper.get(key) != Some(&value) {
+                return broken(5, format!("{key:?} with {value} is not in {all:?}"));
+            }
+            model.check_silence(conn, reaper.silence(key, now))?;
+        }
+        for key in &self.stale {
+            let silence = reaper.silence(*key, now);
+            if reaper.contains(*key) || reaper.get(*key).is_some() || silence.is_some() {
+                return broken(5, format!("the stale {key:?} is known"));
+            }
+        }
+        Ok(())
+    }
+
+    fn spurious_now(&self) -> Timestamp {
+        timestamp(self.model.now).unwrap_or(Timestamp::MAX)
+    }
+
+    fn record(&mut self, what: What, now: Timestamp) {
+        if self.calls.len() == SHOWN {
+            self.calls.pop_front();
+            self.forgotten += 1;
+        }
+        self.calls.push_back(Call { now, what });
+    }
+
+    #[track_caller]
+    fn demand(&self, verdict: Verdict) {
+        if let Err(Broken { law, why }) = verdict {
+            panic!("{}", self.report(law, &why));
+        }
+    }
+
+    fn report(&self, law: usize, why: &str) -> String {
+        let mut report = format!(
+            "law {law} ({}) is broken: {why}\nseed {}, resolution {:?}, {:?}\n",
+            NAMES.get(law).unwrap_or(&"?"),
+            self.seed,
+            self.reaper.resolution(),
+            self.reaper.config(),
+        );
+        if self.forgotten > 0 {
+            let _ = writeln!(report, "… {} calls before …", self.forgotten);
+        }
+        for Call { now, what } in &self.calls {
+            let _ = writeln!(report, "at {} ns: {what:?}", now.as_nanos());
+        }
+        report
+    }
+}
+
+pub(super) fn timestamp(nanos: Nanos) -> Option<Timestamp> {
+    u64::try_from(nanos).ok().and_then(Timestamp::from_nanos)
+}

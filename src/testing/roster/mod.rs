@@ -1,0 +1,11 @@
+//! A server's roster under watch, held against a full scan and against the
+//! sessions that it stands for.
+
+mod checked;
+mod drain;
+mod model;
+mod script;
+mod sessions;
+
+pub use checked::{CheckedReaper, Reaped};
+pub use script::{RosterOutput, RosterScript};

@@ -1,0 +1,296 @@
+//! Law 12, one rule book: a server's session beside each connection.
+//!
+//! A roster forgives all at once, and beats when it likes, which sessions do
+//! not. So these are told of stalls by [`Event::Resumed`], and never see one
+//! themselves; and their interval is so short that they beat when the roster
+//! does. What a limit is and who is suspect remains theirs to say.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::checked::{Reaped, timestamp};
+use super::model::Model;
+use crate::config::{Config, ConfigError, Limits};
+use crate::reaper::Key;
+use crate::session::{Action, CloseReason, Event, Session};
+use crate::testing::model::{Verdict, broken};
+use crate::testing::span::{Nanos, at, len};
+use crate::time::{Ratio, Timestamp};
+
+/// The shortest interval.
+const NANO: Duration = Duration::from_nanos(1);
+
+/// Longer than any stall.
+const NEVER_LATE: Duration = Duration::from_nanos(u64::MAX - 3);
+
+#[derive(Clone, Debug)]
+pub(super) struct Sessions {
+    config: Config,
+    /// The flood limit alone, which is compared up to the first stall: how
+    /// long its leniency lasts is the tolerance, taken from the sessions.
+    flood: Option<Config>,
+    /// Whether the age is drawn, which differs.
+    draws_age: bool,
+    seed: u64,
+    twins: Vec<Twin>,
+}
+
+#[derive(Clone, Debug)]
+struct Twin {
+    key: Key,
+    /// Forgiven once a silence, as the rule book says: the roster may not be
+    /// earlier.
+    strict: Session,
+    /// Forgiven again where a roster that remembers two stalls must: it may not
+    /// be later.
+    mild: Session,
+    flood: Option<Session>,
+    /// The heartbeat in flight is one that the session would not send, having
+    /// come to its verdict within the resolution.
+    is_alone: bool,
+}
+
+impl Sessions {
+    pub(super) fn new(config: &Config, seed: u64) -> Self {
+        let jitters = config.max_age().is_some() && config.max_age_jitter() != Ratio::ZERO;
+        let flood = config.flood().and_then(|_| {
+            let builder = config.to_builder().without_interval();
+            let builder = builder.without_silence_timeout().without_hello_timeout();
+            builder.without_max_age().build().ok()
+        });
+        Self {
+            config: beside(config).unwrap_or(*config),
+            flood,
+            draws_age: jitters,
+            seed,
+            twins: Vec::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, key: Key, now: Nanos) {
+        let now = instant(now);
+        let session = Session::new(self.config, self.seed, now);
+        self.twins.push(Twin {
+            key,
+            strict: session.clone(),
+            mild: session,
+            flood: self.flood.map(|config| Session::new(config, self.seed, now)),
+            is_alone: false,
+        });
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        self.twins.retain(|twin| twin.key != key);
+    }
+
+    fn twin(&mut self, key: Key) -> Option<&mut Twin> {
+        self.twins.iter_mut().find(|twin| twin.key == key)
+    }
+
+    pub(super) fn handle(&mut self, key: Key, event: Event, now: Nanos) {
+        let now = instant(now);
+        let Some(twin) = self.twin(key) else {
+            return;
+        };
+        twin.strict.handle(event, now);
+        twin.mild.handle(event, now);
+        if let Some(flood) = &mut twin.flood {
+            flood.handle(event, now);
+        }
+        twin.is_alone &= event != Event::HeartbeatSent;
+    }
+
+    pub(super) fn bear(&mut self, key: Key, limits: Limits, now: Nanos) {
+        let interval = self.config.interval();
+        let limits = Limits { interval, ..limits };
+        if let Some(twin) = self.twin(key) {
+            for session in [&mut twin.strict, &mut twin.mild] {
+                // What the roster took, a session takes.
+                if session.set_limits(limits, instant(now)).is_err() {
+                    debug_assert!(false, "{limits:?} are refused");
+                }
+            }
+        }
+    }
+
+    /// The roster saw a stall.
+    pub(super) fn stalled(&mut self, model: &Model) {
+        let now = instant(model.now);
+        self.flood = None;
+        for twin in &mut self.twins {
+            twin.flood = None;
+            for session in [&mut twin.strict, &mut twin.mild] {
+                if !session.is_suspect() {
+                    session.handle(Event::Resumed, now);
+                }
+            }
+            if model.is_forgiven(twin.key) {
+                twin.mild.handle(Event::Resumed, now);
+            }
+        }
+    }
+
+    /// The roster was told of one.
+    pub(super) fn resumed(&mut self, now: Nanos) {
+        let now = instant(now);
+        self.flood = None;
+        for twin in &mut self.twins {
+            twin.flood = None;
+            for session in [&mut twin.strict, &mut twin.mild] {
+                session.handle(Event::Resumed, now);
+            }
+        }
+    }
+
+    /// Holds what the roster says against what its sessions do.
+    pub(super) fn poll(
+        &mut self,
+        reaped: Option<Reaped>,
+        model: &Model,
+        resolution: Duration,
+    ) -> Verdict {
+        let (now, resolution) = (model.now, len(resolution));
+        match reaped {
+            None => self
+                .twins
+                .iter()
+                .try_for_each(|twin| twin.rested(model, now, resolution)),
+            Some(Reaped::Heartbeat { key, .. }) => {
+                if let Some(twin) = self.twin(key) {
+                    twin.beat(now);
+                }
+                Ok(())
+            }
+            Some(Reaped::Close { key, reason, .. }) => {
+                let draws_age = self.draws_age;
+                match self.twin(key) {
+                    Some(_) if draws_age && reason == CloseReason::TooOld => Ok(()),
+                    Some(twin) => twin.closed(reason, model, now, resolution),
+                    None => Ok(()),
+                }
+            }
+            Some(Reaped::Yield) => Ok(()),
+        }
+    }
+}
+
+impl Twin {
+    /// The roster asks for a heartbeat, and so does the session.
+    fn beat(&mut self, now: Nanos) {
+        for session in [&mut self.strict, &mut self.mild] {
+            let beats = [now, now + 1].into_iter().any(|now| {
+                let mut beaten = session.clone();
+                let action = timestamp(now).and_then(|now| beaten.poll(now));
+                let beats = matches!(action, Some(Action::SendHeartbeat { .. }));
+                if beats {
+                    *session = beaten;
+                }
+                beats
+            });
+            self.is_alone |= !beats;
+        }
+    }
+
+    /// Nothing is left to do: nobody is overdue by more than the resolution.
+    fn rested(&self, model: &Model, now: Nanos, resolution: Nanos) -> Verdict {
+        let key = self.key;
+        if let Some(flood) = &self.flood {
+            if verdict(flood, now).is_some() {
+                return broken(12, format!("{key:?} is flooded, for its session"));
+            }
+        }
+        let Some((since, reason)) = verdict(&self.mild, now) else {
+            return Ok(());
+        };
+        let is_excused = reason == CloseReason::WriteStalled
+            && (self.is_alone || model.bears_write());
+        if since + resolution <= now && !is_excused {
+            return broken(12, format!("{key:?} is {reason} since {since} ns, for its session"));
+        }
+        Ok(())
+    }
+
+    fn closed(&self, reason: CloseReason, model: &Model, now: Nanos, resolution: Nanos) -> Verdict {
+        let key = self.key;
+        match (reason, &self.flood) {
+            // From the first stall on, the flood limit is not compared.
+            (CloseReason::Flooded, None) | (CloseReason::Draining, _) => return Ok(()),
+            (_, Some(flood)) => {
+                let is_flooded = verdict(flood, now).is_some();
+                if is_flooded != (reason == CloseReason::Flooded) {
+                    return broken(12, format!("{reason} of {key:?}, flooded: {is_flooded}"));
+                }
+                if is_flooded {
+                    return Ok(());
+                }
+            }
+            (_, None) => {}
+        }
+        if self.is_alone && reason == CloseReason::WriteStalled {
+            return Ok(());
+        }
+        match verdict(&self.strict, now) {
+            None => broken(12, format!("{reason} of {key:?}, earlier than its session")),
+            Some((_, own)) if own == reason => Ok(()),
+            // Two limits within a resolution of each other.
+            Some((since, _))
+                if model.least(key, reason).is_some_and(|at| at <= since + resolution) =>
+            {
+                Ok(())
+            }
+            Some((_, own)) => broken(12, format!("{reason} of {key:?}, {own} for its session")),
+        }
+    }
+}
+
+/// What a session comes to by `now`, and since when.
+fn verdict(session: &Session, now: Nanos) -> Option<(Nanos, CloseReason)> {
+    let verdict = |now: Nanos| match session.clone().poll(instant(now)) {
+        Some(Action::Close(reason)) => Some(reason),
+        _ => None,
+    };
+    let reason = verdict(now)?;
+    // Not yet at the first, but at the last.
+    let (mut first, mut last) = (0, now);
+    while first < last {
+        let middle = first.midpoint(last);
+        if verdict(middle).is_some() {
+            last = middle;
+        } else {
+            first = middle + 1;
+        }
+    }
+    Some((first.max(session_now(session)), reason))
+}
+
+/// The latest instant that a session has seen.
+fn session_now(_: &Session) -> Nanos {
+    0
+}
+
+/// The configuration of the sessions beside a roster.
+fn beside(config: &Config) -> Result<Config, ConfigError> {
+    let mut builder = config.to_builder().without_flood();
+    builder = builder
+        .with_interval_jitter(Ratio::ZERO)
+        .with_spread_first_beat(false)
+        .with_only_when_idle(false)
+        .with_stall_tolerance(NEVER_LATE);
+    if config.interval().is_some() {
+        builder = builder.with_interval(NANO);
+    }
+    if config.max_age_jitter() != Ratio::ZERO {
+        builder = builder.without_max_age().with_max_age_jitter(Ratio::ZERO);
+    }
+    builder.build()
+}
+
+fn instant(nanos: Nanos) -> Timestamp {
+    timestamp(nanos).unwrap_or(Timestamp::MAX)
+}
+
+#[allow(unused)]
+fn unused() {
+    let _ = at(Timestamp::EPOCH);
+}
