@@ -87,9 +87,18 @@ impl Amnesties {
 
     /// Counts ticks from so many later on.
     pub(super) fn rebase(&mut self, ticks: u64) {
+        let before = *self;
         for amnesty in [&mut self.older, &mut self.younger].into_iter().flatten() {
-            amnesty.tick = amnesty.tick.saturating_sub(ticks);
+            amnesty.tick = before.rebased(amnesty.tick, ticks);
         }
+    }
+
+    /// A tick counted from so many later on. What is older is just old, but
+    /// keeps its place among the amnesties.
+    pub(super) fn rebased(&self, tick: u64, ticks: u64) -> u64 {
+        let amnesties = [&self.older, &self.younger].into_iter().flatten();
+        let passed = amnesties.filter(|amnesty| amnesty.tick < tick).count();
+        tick.saturating_sub(ticks).max(passed as u64)
     }
 }
 
@@ -189,6 +198,21 @@ mod tests {
         amnesties.grant(Amnesty::new(at(50), 50), |_| false);
         assert_eq!(since(&amnesties, 15), (Some(at(40)), true));
         assert_eq!(since(&amnesties, 45), (Some(at(50)), true));
+    }
+
+    #[test]
+    fn what_is_counted_anew_keeps_its_place_among_the_amnesties() {
+        let mut amnesties = Amnesties::default();
+        for secs in [10, 20] {
+            amnesties.grant(Amnesty::new(at(secs), secs), |_| true);
+        }
+        let before = amnesties;
+        amnesties.rebase(1000);
+        for tick in [5, 10, 11, 15, 20, 21, 999, 1000, 1002, 1003, 1500] {
+            let rebased = before.rebased(tick, 1000);
+            assert_eq!(since(&amnesties, rebased), since(&before, tick), "{tick}");
+        }
+        assert_eq!(before.rebased(1500, 1000), 500);
     }
 
     #[test]

@@ -126,30 +126,26 @@ impl Round {
         self.at = self.at.max(now);
     }
 
-    /// Moves on to a place, of so many.
+    /// The time from place to place, of so many.
     #[inline]
-    pub(super) fn go_to(&mut self, index: usize, places: usize) {
-        self.at = self.reaches(index, places);
-        self.next = index;
+    pub(super) fn pace(&self, places: usize) -> u64 {
+        self.length.checked_div(places as u64).unwrap_or(NEVER).max(1)
     }
 
-    /// When it comes by a place.
+    /// When it comes by a place, of so many.
     #[inline]
-    pub(super) fn reaches(&self, index: usize, places: usize) -> u64 {
+    pub(super) fn reaches(&self, index: usize, places: usize, pace: u64) -> u64 {
         let turn = if index < self.next { places } else { 0 };
         let way = index.saturating_add(turn).saturating_sub(self.next);
-        let pace = self.length.checked_div(places as u64).unwrap_or(NEVER);
-        let wait = pace.max(1).saturating_mul(way as u64);
-        self.at.saturating_add(wait)
+        self.at.saturating_add(pace.saturating_mul(way as u64))
     }
 
-    /// Has passed the place where it was.
+    /// Has passed a place, at an instant.
     #[inline]
-    pub(super) fn pass(&mut self, places: usize) {
-        // One place further on is the first again, or not yet.
-        let next = self.next.saturating_add(1);
-        self.at = self.reaches(next, places);
+    pub(super) fn pass(&mut self, index: usize, at: u64, places: usize, pace: u64) {
+        let next = index.saturating_add(1);
         self.next = if next < places { next } else { 0 };
+        self.at = at.saturating_add(pace);
     }
 
     /// After a stall the round is not run more than once over.
@@ -159,11 +155,14 @@ impl Round {
 }
 
 impl<T> Reaper<T> {
-    /// A heartbeat is in flight from now on.
-    pub(super) fn ask(&mut self, index: usize) {
+    /// A heartbeat is in flight from now on; gives when it has been so for
+    /// too long.
+    pub(super) fn ask(&mut self, index: usize) -> u64 {
         if let Some(flush) = self.flushes.get_mut(index) {
             *flush = Flush::asked(self.tick);
         }
+        let asked = self.ticks.end(self.tick);
+        asked.saturating_add(self.limits.write)
     }
 
     /// The next that the round comes by, and that was sent nothing of late.
@@ -172,17 +171,18 @@ impl<T> Reaper<T> {
         let interval = self.config.interval?;
         let (now, ahead) = (self.now.as_nanos(), self.ahead().as_nanos());
         let places = self.roster.places();
+        let pace = round.pace(places);
         round.catch_up(now);
         let mut found = None;
         while found.is_none() && self.visited < BUDGET {
             let Some(index) = self.roster.next_around(round.next) else {
                 break;
             };
-            if round.reaches(index, places) > ahead {
+            let at = round.reaches(index, places, pace);
+            if at > ahead {
                 break;
             }
-            round.go_to(index, places);
-            round.pass(places);
+            round.pass(index, at, places, pace);
             self.looked_at(1);
             let Some(flush) = self.flushes.get_mut(index) else {
                 break;
@@ -208,14 +208,16 @@ impl<T> Reaper<T> {
     pub(super) fn next_beat_due(&self) -> u64 {
         let due = self.round.and_then(|round| {
             let index = self.roster.next_around(round.next)?;
-            Some(round.reaches(index, self.roster.places()))
+            let places = self.roster.places();
+            Some(round.reaches(index, places, round.pace(places)))
         });
         due.unwrap_or(NEVER)
     }
 
     pub(super) fn flushes_in(&self, group: usize) -> &[Flush] {
         let flushes = self.flushes.get(group.saturating_mul(GROUP)..);
-        flushes.unwrap_or_default()
+        let flushes = flushes.unwrap_or_default();
+        flushes.get(..GROUP).unwrap_or(flushes)
     }
 }
 

@@ -395,8 +395,14 @@ impl<T> Reaper<T> {
             return false;
         };
         if let Some(flush) = self.flushes.get_mut(index) {
-            if self.config.only_when_idle || flush.is_in_flight() {
+            let was_in_flight = flush.is_in_flight();
+            if self.config.only_when_idle || was_in_flight {
                 *flush = Flush::new(tick);
+            }
+            if was_in_flight {
+                // The next one was not due at all.
+                let flush = *flush;
+                self.fall_due_at(index, self.beat_bound(index, flush));
             }
         }
         true
@@ -414,7 +420,6 @@ impl<T> Reaper<T> {
     pub fn poll(&mut self, now: Timestamp) -> Option<Reap<'_, T>> {
         self.advance(now);
         if !self.is_busy && self.now.as_nanos() < self.next {
-            self.rested = self.now;
             return None;
         }
         match self.work() {
@@ -490,7 +495,7 @@ impl<T> Reaper<T> {
         self.leap(now);
         let amnesty = self.amnesty();
         self.amnesties.grant_all(amnesty);
-        self.forgave();
+        self.forgave(amnesty);
     }
 
     /// Bears any silence of this connection: a long poll, a peer that is
@@ -550,13 +555,14 @@ impl<T> Reaper<T> {
         self.ticks.check(&config)?;
         self.advance(now);
         let silence = Span::saturating(timeout);
-        let is_known = self.bear(key, Some(silence));
-        if is_known {
-            let tolerance = config.tolerance().max(self.resolution);
-            self.tolerance = self.tolerance.min(tolerance);
-            self.longest = self.longest.max(silence);
+        if !self.contains(key) {
+            return Ok(false);
         }
-        Ok(is_known)
+        let tolerance = config.tolerance().max(self.resolution);
+        self.tolerance = self.tolerance.min(tolerance);
+        self.longest = self.longest.max(silence);
+        self.expect();
+        Ok(self.bear(key, Some(silence)))
     }
 
     /// How long ago the last evidence of life came, or the connection was
@@ -652,22 +658,37 @@ impl<T> Reaper<T> {
         }
         self.leap(now);
         if now > self.late {
+            let (longest, done) = (self.longest, self.done());
             let amnesty = self.amnesty();
-            let (longest, rested) = (self.longest, self.rested);
             self.amnesties
-                .grant(amnesty, |at| amnesty::convicts(at, longest, rested));
-            self.forgave();
+                .grant(amnesty, |at| amnesty::convicts(at, longest, done));
+            self.forgave(amnesty);
         }
-        self.foresee();
+        let end = Timestamp::from_nanos(self.ticks.end(self.tick));
+        self.plain = end.unwrap_or(Timestamp::MAX).min(self.late);
+    }
+
+    /// Up to when all that fell due was done.
+    fn done(&self) -> Timestamp {
+        let next = Timestamp::from_nanos(self.next.saturating_sub(1));
+        match next {
+            Some(next) if !self.is_busy => self.rested.max(next),
+            _ => self.rested,
+        }
     }
 
     /// An amnesty granted now.
     fn amnesty(&self) -> Amnesty {
-        Amnesty::new(self.now, self.tick)
+        let tick = match self.amnesties.younger {
+            // What was heard since that one is too fresh to matter.
+            Some(last) if last.tick.saturating_add(1) == self.tick => last.tick,
+            _ => self.tick,
+        };
+        Amnesty::new(self.now, tick)
     }
 
-    fn forgave(&mut self) {
-        self.tick = self.tick.saturating_add(1);
+    fn forgave(&mut self, amnesty: Amnesty) {
+        self.tick = amnesty.tick.saturating_add(1);
         self.counters.stalls = self.counters.stalls.wrapping_add(1);
         if self.config.interval.is_some() {
             self.next = self.next.min(self.now.as_nanos()); // for the probes
@@ -688,7 +709,8 @@ impl<T> Reaper<T> {
         self.tick = tick;
         if tick >= ticks::LAST {
             let ticks = ticks::surplus(tick);
-            self.roster.rebase(ticks);
+            let amnesties = self.amnesties;
+            self.roster.rebase(|tick| amnesties.rebased(tick, ticks));
             self.amnesties.rebase(ticks);
             self.tick = tick.saturating_sub(ticks);
             self.ticks.rebase(ticks);
@@ -705,19 +727,14 @@ impl<T> Reaper<T> {
         };
         let late = expected.saturating_add(self.tolerance.nanos());
         self.late = Timestamp::from_nanos(late).unwrap_or(Timestamp::MAX);
-        self.foresee();
+        self.plain = self.plain.min(self.late);
     }
 
-    fn foresee(&mut self) {
-        let end = Timestamp::from_nanos(self.ticks.end(self.tick));
-        let stall = self.late.after(Span::from_nanos(1));
-        let never = Timestamp::MAX;
-        self.plain = end.unwrap_or(never).min(stall.unwrap_or(never));
-    }
-
-    /// Something may be due at `due`, of which the group of `index` knows.
+    /// Something may be due at `due`; what should have been before falls due
+    /// now.
     #[inline]
     fn fall_due_at(&mut self, index: usize, due: u64) {
+        let due = due.max(self.now.as_nanos());
         self.dues.lower(index / GROUP, due);
         if due < self.next {
             self.next = due;

@@ -173,21 +173,31 @@ impl<T> Roster<T> {
     /// Takes a slot; the lowest that is free, so that the roster stays dense.
     #[inline]
     pub(super) fn insert(&mut self, value: T, tick: u64) -> Key {
-        let vacant = self.room.next(0).and_then(|group| self.vacant_in(group));
-        let (index, generation) = vacant.unwrap_or_else(|| self.grow());
+        let (index, generation) = self.vacant();
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = Slot::new(0, tick, generation.get());
         }
         self.values.put(index, value);
         self.live.insert(index);
         self.len = self.len.saturating_add(1);
-        if self.vacant_in(index / GROUP).is_none() {
+        if self.live.word(index / GROUP) == u64::MAX {
             self.room.remove(index / GROUP);
         }
         Key::new(index, generation)
     }
 
-    /// The lowest free slot of a group, and its next generation.
+    /// The lowest free slot, and its next generation.
+    #[inline]
+    fn vacant(&mut self) -> (usize, NonZeroU64) {
+        while let Some(group) = self.room.next(0) {
+            if let Some(vacant) = self.vacant_in(group) {
+                return vacant;
+            }
+            self.room.remove(group); // all that is free there is retired
+        }
+        self.grow()
+    }
+
     #[inline]
     fn vacant_in(&self, group: usize) -> Option<(usize, NonZeroU64)> {
         let mut free = !self.live.word(group);
@@ -314,11 +324,11 @@ impl<T> Roster<T> {
         self.values.get_mut(index)
     }
 
-    /// Counts ticks from so many later on; what is older is just old.
-    pub(super) fn rebase(&mut self, ticks: u64) {
+    /// Counts ticks from another one on.
+    pub(super) fn rebase(&mut self, rebased: impl Fn(u64) -> u64) {
         for slot in &mut self.slots {
             if slot.generation() != 0 {
-                let tick = slot.tick().saturating_sub(ticks);
+                let tick = rebased(slot.tick());
                 *slot = Slot::new(slot.0 & HEARD, tick, slot.generation());
             }
         }
@@ -453,7 +463,7 @@ mod tests {
         let heard = roster.insert('a', 5);
         let mute = roster.insert('b', 50);
         roster.touch(heard, 60);
-        roster.rebase(55);
+        roster.rebase(|tick| tick.saturating_sub(55));
         let [heard, mute] =
             [heard, mute].map(|key| roster.slot(roster.find(key).unwrap()).unwrap());
         assert_eq!((heard.tick(), heard.is_heard()), (5, true));

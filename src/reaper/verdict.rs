@@ -14,7 +14,8 @@ use crate::time::{Span, Timestamp};
 /// What is to be done about one connection.
 pub(super) enum Judgement {
     Close(CloseReason),
-    Beat,
+    /// A heartbeat; and a verdict not before this instant.
+    Beat(u64),
     /// Nothing before this instant.
     Wait(u64),
 }
@@ -22,10 +23,10 @@ pub(super) enum Judgement {
 /// The limits of the configuration in nanoseconds, where none is never.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    silence: u64,
-    hello: u64,
-    write: u64,
-    interval: u64,
+    pub(super) silence: u64,
+    pub(super) hello: u64,
+    pub(super) write: u64,
+    pub(super) interval: u64,
 }
 
 impl Limits {
@@ -70,7 +71,7 @@ impl<T> Reaper<T> {
             _ => NEVER,
         };
         if beat_at <= self.now.as_nanos() {
-            return Judgement::Beat;
+            return Judgement::Beat(verdict_at);
         }
         Judgement::Wait(verdict_at.min(beat_at))
     }
@@ -123,7 +124,7 @@ impl<T> Reaper<T> {
 
     /// When the next beat is due at the latest.
     #[inline]
-    fn beat_bound(&self, index: usize, flush: Flush) -> u64 {
+    pub(super) fn beat_bound(&self, index: usize, flush: Flush) -> u64 {
         let Some(interval) = self.config.interval else {
             return NEVER;
         };
@@ -170,69 +171,82 @@ impl<T> Reaper<T> {
     /// kind tell for all.
     pub(super) fn compare(&self, group: usize, some: u64) -> (u64, u64) {
         let (now, tick) = (self.now.as_nanos(), self.tick);
-        let ago = |limit| self.ticks.ages(tick, now, limit);
-        let (silence, hello, write) = (
-            ago(self.limits.silence),
-            ago(self.limits.hello),
-            ago(self.limits.write),
-        );
-        // From the start of the tick, but never in the same one.
-        let interval = ago(self.limits.interval).saturating_sub(1).max(ago(0));
-        let flushes = self.flushes_in(group);
-        let mut todo = 0;
-        let mut rest = NEVER;
-        let (mut silent, mut mute, mut idle, mut stuck) = (None, None, None, None);
-        for (bit, slot) in members(some, self.roster.slots_in(group)) {
+        let ages = |limit| self.ticks.ages(tick, now, limit);
+        let (silence, hello) = (ages(self.limits.silence), ages(self.limits.hello));
+        let slots = self.roster.slots_in(group);
+        let (mut todo, mut silent, mut mute) = (0, Oldest::NONE, Oldest::NONE);
+        for (bit, slot) in members(some, slots) {
             let age = tick.saturating_sub(slot.tick());
-            let mut is_due = age >= silence || !slot.is_heard() && age >= hello;
-            let flush = flushes.get(bit.trailing_zeros() as usize);
-            if let Some(flush) = flush {
-                let age = flush.age(tick);
-                if flush.is_in_flight() {
-                    is_due |= age >= write;
-                } else if flush.is_put_off() {
-                    is_due |= self.beat_bound(place(group, bit), *flush) <= now;
-                } else {
-                    is_due |= age >= interval;
-                }
-            }
-            if is_due {
+            if age >= silence || age >= hello && !slot.is_heard() {
                 todo |= bit;
                 continue;
             }
-            silent = silent.max(Some(age));
+            silent.add(age);
             if !slot.is_heard() {
-                mute = mute.max(Some(age));
-            }
-            if let Some(flush) = flush {
-                let age = flush.age(tick);
-                if flush.is_in_flight() {
-                    stuck = stuck.max(Some(age));
-                } else if flush.is_put_off() {
-                    rest = rest.min(self.beat_bound(place(group, bit), *flush));
-                } else {
-                    idle = idle.max(Some(age));
-                }
+                mute.add(age);
             }
         }
         let end = |age: u64| self.ticks.end(tick.saturating_sub(age));
-        let due =
-            |age: Option<u64>, limit: u64| age.map_or(NEVER, |age| end(age).saturating_add(limit));
-        let beat = idle.map_or(NEVER, |age| {
-            let start = self.ticks.start(tick.saturating_sub(age));
+        let mut rest = silent.due(|age| end(age).saturating_add(self.limits.silence));
+        rest = rest.min(mute.due(|age| end(age).saturating_add(self.limits.hello)));
+
+        let flushes = self.flushes_in(group);
+        if flushes.is_empty() {
+            return (todo, rest);
+        }
+        // From the start of a tick, but not within it.
+        let interval = ages(self.limits.interval).saturating_sub(1).max(ages(0));
+        let write = ages(self.limits.write);
+        let (mut idle, mut stuck) = (Oldest::NONE, Oldest::NONE);
+        for (bit, flush) in members(some & !todo, flushes) {
+            let age = flush.age(tick);
+            let (limit, kind) = if flush.is_in_flight() {
+                (write, &mut stuck)
+            } else if flush.is_put_off() {
+                let due = self.beat_bound(place(group, bit), *flush);
+                if due <= now {
+                    todo |= bit;
+                }
+                rest = rest.min(due);
+                continue;
+            } else {
+                (interval, &mut idle)
+            };
+            if age >= limit {
+                todo |= bit;
+            } else {
+                kind.add(age);
+            }
+        }
+        rest = rest.min(stuck.due(|age| end(age).saturating_add(self.limits.write)));
+        rest = rest.min(idle.due(|age| {
+            let start = end(age.saturating_add(1));
             start.saturating_add(self.limits.interval).max(end(age))
-        });
-        rest = rest
-            .min(due(silent, self.limits.silence))
-            .min(due(mute, self.limits.hello))
-            .min(due(stuck, self.limits.write))
-            .min(beat);
+        }));
         (todo, rest)
     }
 }
 
+/// The oldest of a kind, and whether there is any.
+#[derive(Clone, Copy)]
+struct Oldest(u64);
+
+impl Oldest {
+    const NONE: Self = Self(0);
+
+    #[inline]
+    fn add(&mut self, age: u64) {
+        self.0 = self.0.max(age.saturating_add(1));
+    }
+
+    fn due(self, of: impl Fn(u64) -> u64) -> u64 {
+        self.0.checked_sub(1).map_or(NEVER, of)
+    }
+}
+
 /// The slots of some of a group, each with its bit.
-fn members(some: u64, slots: &[Slot]) -> impl Iterator<Item = (u64, &Slot)> {
+#[inline]
+fn members<S>(some: u64, slots: &[S]) -> impl Iterator<Item = (u64, &S)> {
     let mut left = some;
     core::iter::from_fn(move || {
         let slot = slots.get(left.trailing_zeros() as usize)?;

@@ -52,7 +52,10 @@ impl<T> Reaper<T> {
                             return step;
                         }
                     }
-                    Judgement::Beat => return self.beat(index),
+                    Judgement::Beat(verdict_at) => {
+                        self.dues.lower(index / GROUP, verdict_at);
+                        return self.beat(index);
+                    }
                     Judgement::Wait(due) => self.dues.lower(index / GROUP, due),
                 }
             } else if let Some(group) = self.dues.first(now) {
@@ -104,11 +107,8 @@ impl<T> Reaper<T> {
 
     /// Asks for a heartbeat.
     fn beat(&mut self, index: usize) -> Step<T> {
-        self.ask(index);
-        if let Some(slot) = self.roster.slot(index) {
-            let due = self.bound(index, slot);
-            self.dues.lower(index / GROUP, due);
-        }
+        let stalled = self.ask(index);
+        self.dues.lower(index / GROUP, stalled);
         self.counters.heartbeats = self.counters.heartbeats.wrapping_add(1);
         Step::Heartbeat(index)
     }

@@ -76,10 +76,15 @@ impl Link {
         config: &Config,
         retire: Option<Timestamp>,
     ) -> Option<(Timestamp, CloseReason)> {
-        self.limits(config, retire)
-            .into_iter()
-            .filter_map(|(at, reason)| Some((at?, reason)))
-            .min_by_key(|(at, _)| *at)
+        let mut first: Option<(Timestamp, CloseReason)> = None;
+        for (at, reason) in self.limits(config, retire) {
+            if let Some(at) = at {
+                if first.is_none_or(|(first, _)| at < first) {
+                    first = Some((at, reason));
+                }
+            }
+        }
+        first
     }
 
     /// When the verdict would be taken.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::backoff::{Backoff, Jitter};
-use crate::config::{Config, ConfigBuilder, Evidence};
+use crate::config::{Config, ConfigBuilder, Evidence, Role};
 use crate::time::{Ratio, Timestamp};
 
 pub(super) fn instant(nanos: u64) -> Timestamp {
@@ -65,8 +65,13 @@ impl Bytes<'_> {
 }
 
 /// Sets what the bytes say, and takes back what is refused.
-pub(super) fn configured(bytes: &mut Bytes<'_>) -> Config {
-    let flags = bytes.byte();
+/// Of either end, unless it is given.
+pub(super) fn configured(bytes: &mut Bytes<'_>, role: Option<Role>) -> Config {
+    let flags = match role {
+        None => bytes.byte(),
+        Some(Role::Client) => bytes.byte() & !1,
+        Some(Role::Server) => bytes.byte() | 1,
+    };
     let has = |bit: u32| flags >> bit & 1 == 1;
     let preset = if has(0) {
         Config::server()

@@ -18,7 +18,7 @@ const SHOWN: usize = 200;
 /// longest is Abort, Reconnect, Connect.
 const MOST_AT_ONCE: u32 = 3;
 
-const NAMES: [&str; 12] = [
+pub(super) const NAMES: [&str; 13] = [
     "an honest status",
     "never early",
     "never late",
@@ -31,6 +31,7 @@ const NAMES: [&str; 12] = [
     "no carry-over",
     "total",
     "replay",
+    "one rule book",
 ];
 
 /// A [`Session`] under watch: the same calls, and a panic when one of the

@@ -3,9 +3,11 @@
 //!
 //! [`Checked`] is a [`Session`](crate::Session) under watch: the same calls,
 //! and a panic that names the law when one is broken. [`Script`] makes a run of
-//! any bytes, for those who look for such a panic.
+//! any bytes, for those who look for such a panic. [`CheckedReaper`] and
+//! [`RosterScript`] are the same for a [`Reaper`](crate::Reaper).
 //!
-//! The laws, for one session:
+//! The laws, for one session, and for each connection of a roster (there to
+//! its resolution, and without 6, 7 and 9):
 //!
 //! 1. **Never early.** No verdict before its limit has passed.
 //! 2. **Never late.** Polled at its deadlines, with nothing new from the peer,
@@ -25,6 +27,10 @@
 //!    attempts, totals and how it ended.
 //! 10. **Total.** No panic, no overflow, no unbounded work.
 //! 11. **Replay.** Same configuration, seed and inputs: same actions.
+//! 12. **One rule book.** A roster gives the verdicts, and the reasons, of as
+//!     many server sessions: never earlier, later by at most its resolution,
+//!     the lateness of the poll and what is due before. Beats may be earlier,
+//!     never later. It is compared up to the connection's `Close`.
 //!
 //! What is drawn (jitters) is not known from outside, so the checker holds it
 //! against its bounds, and to what it was once it has shown.
@@ -38,8 +44,10 @@ mod comeback;
 mod laws;
 mod link;
 mod model;
+mod roster;
 mod script;
 mod span;
 
 pub use laws::Checked;
+pub use roster::{CheckedReaper, Reaped, RosterOutput, RosterScript};
 pub use script::{Output, Script, config};

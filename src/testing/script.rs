@@ -50,7 +50,7 @@ impl<'a> Script<'a> {
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         let mut bytes = Bytes(bytes);
-        let config = configured(&mut bytes);
+        let config = configured(&mut bytes, None);
         let seed = u64::from(bytes.byte());
         let start = match bytes.byte() {
             255 => Timestamp::MAX,
@@ -112,7 +112,7 @@ impl fmt::Debug for Script<'_> {
 /// ```
 #[must_use]
 pub fn config(bytes: &[u8]) -> Config {
-    configured(&mut Bytes(bytes))
+    configured(&mut Bytes(bytes), None)
 }
 
 struct Run {

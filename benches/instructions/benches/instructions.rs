@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
-use nabiz::{Action, Config, Event, Session, Timestamp};
+use nabiz::{Action, Config, Event, Key, Reap, Reaper, Session, Timestamp};
 
 /// A client with the presets, connected at the epoch.
 fn open() -> Session {
@@ -85,5 +85,99 @@ fn day(mut session: Session) -> Session {
     session
 }
 
+const CROWD: usize = 10_240;
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_epoch(Duration::from_millis(millis)).unwrap()
+}
+
+/// A roster with the server's presets, full of connections.
+fn crowd() -> (Reaper<()>, Vec<Key>) {
+    let mut reaper = empty();
+    let keys = (0..CROWD).map(|_| reaper.insert((), at(0))).collect();
+    (reaper, keys)
+}
+
+fn empty() -> Reaper<()> {
+    let config = Config::server().build().unwrap();
+    let reaper = Reaper::new(config, 7, at(0)).unwrap();
+    reaper.with_capacity(CROWD)
+}
+
+// A packet of each connection.
+#[library_benchmark(config = limit(1_000_000))]
+#[bench::each(setup = crowd)]
+fn touch((mut reaper, keys): (Reaper<()>, Vec<Key>)) -> Reaper<()> {
+    for key in keys {
+        assert!(reaper.received(black_box(key), black_box(at(1))));
+    }
+    reaper
+}
+
+#[library_benchmark(config = limit(1_000_000))]
+#[bench::each(setup = empty)]
+fn insert(mut reaper: Reaper<()>) -> Reaper<()> {
+    for _ in 0..CROWD {
+        black_box(reaper.insert((), black_box(at(1))));
+    }
+    reaper
+}
+
+#[library_benchmark(config = limit(1_000_000))]
+#[bench::each(setup = crowd)]
+fn remove((mut reaper, keys): (Reaper<()>, Vec<Key>)) -> Reaper<()> {
+    for key in keys {
+        assert!(reaper.remove(black_box(key)).is_some());
+    }
+    reaper
+}
+
+// All fell silent together: each is closed.
+#[library_benchmark(config = limit(1_000_000))]
+#[bench::all(setup = quiet)]
+fn expire(mut reaper: Reaper<()>) -> Reaper<()> {
+    while !reaper.is_empty() {
+        let now = reaper.deadline().unwrap();
+        while reaper.poll(black_box(now)).is_some() {}
+    }
+    reaper
+}
+
+/// A roster that sends no heartbeats.
+fn quiet() -> Reaper<()> {
+    let config = Config::server().without_interval().build().unwrap();
+    let mut reaper = Reaper::new(config, 7, at(0)).unwrap();
+    for _ in 0..CROWD {
+        reaper.insert((), at(0));
+    }
+    reaper
+}
+
+// Five minutes of a roster whose clients are heard every 55 s: a beat to each
+// every interval, and no verdict.
+#[library_benchmark(config = limit(1_000_000))]
+#[bench::steady(setup = crowd)]
+fn minutes((mut reaper, keys): (Reaper<()>, Vec<Key>)) -> Reaper<()> {
+    for second in 1..300 {
+        for key in keys.iter().skip(second % 55).step_by(55) {
+            reaper.received(*key, at(second as u64 * 1000));
+        }
+        for tick in 0..50 {
+            let now = at(second as u64 * 1000 + tick * 20);
+            while let Some(reap) = reaper.poll(now) {
+                if let Reap::Heartbeat { key, .. } = reap {
+                    reaper.heartbeat_sent(key, now);
+                }
+            }
+        }
+    }
+    assert_eq!(reaper.len(), CROWD);
+    reaper
+}
+
 library_benchmark_group!(name = session, benchmarks = [handle, turn, day]);
-main!(library_benchmark_groups = session);
+library_benchmark_group!(
+    name = roster,
+    benchmarks = [touch, insert, remove, expire, minutes]
+);
+main!(library_benchmark_groups = session, roster);

@@ -225,6 +225,7 @@ impl CheckedReaper {
         let second = self.spurious.insert(value, now);
         self.record(What::Insert(value, key), now);
         self.stalled();
+        self.most_at_once = 0;
         if self.model.conn(key).is_some() || self.stale.contains(&key) || second != key {
             self.demand(broken(5, format!("{key:?} was given twice, or {second:?}")));
         }
@@ -422,7 +423,7 @@ impl CheckedReaper {
     /// If a law is broken.
     pub fn resumed(&mut self, now: Timestamp) {
         self.spuriously(now, self.reaper.deadline());
-        self.model.now = self.model.now.max(at(now));
+        self.model.pass(now);
         self.reaper.resumed(now);
         self.spurious.resumed(now);
         self.record(What::Resumed, now);
@@ -567,7 +568,8 @@ impl CheckedReaper {
     /// What comes after each call: the roster and its second agree, with each
     /// other and with the list.
     fn settle(&mut self) {
-        self.demand(self.settled());
+        let verdict = self.model.check_deadline(self.reaper.deadline());
+        self.demand(verdict.and_then(|()| self.settled()));
     }
 
     fn settled(&self) -> Verdict {
@@ -576,7 +578,6 @@ impl CheckedReaper {
         if self.spurious.deadline() != deadline || self.spurious.counters() != reaper.counters() {
             return broken(8, format!("polled too often: {:?}", self.spurious));
         }
-        model.check_deadline(deadline)?;
         if reaper.counters() != self.counters {
             let (told, should) = (reaper.counters(), self.counters);
             return broken(0, format!("{told:?}, not {should:?}"));

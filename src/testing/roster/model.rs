@@ -33,9 +33,16 @@ pub(super) struct Conn {
     in_flight: Option<Nanos>,
     /// When one was in flight for the last time.
     landed: Option<Nanos>,
+    /// The last stall that was forgiven it.
+    forgiven: Option<Amnesty>,
     /// Heartbeats asked for since the stall that only a probe explains.
     probes: u32,
     silence: Option<Nanos>,
+    /// Heard between two stalls too close to be told apart: whether the second
+    /// made it suspect is anybody's guess, until it is heard again.
+    vague: bool,
+    /// It was there when time leapt so far that what is overdue is just old.
+    aged: bool,
     /// The flood bucket: tokens × gap, and when that was counted.
     tokens: Nanos,
     counted: Nanos,
@@ -73,6 +80,9 @@ pub(super) struct Model {
     pub(super) now: Nanos,
     /// When nothing was left to do for the last time.
     rested: Nanos,
+    /// The deadline, and since when it is known to be one.
+    deadline: Option<Timestamp>,
+    expected: Nanos,
     /// When the last poll left work, if it did.
     left_work: Option<Nanos>,
     /// The shortest tolerance, and the longest limit, of all in force.
@@ -98,6 +108,8 @@ impl Model {
             resolution: len(resolution),
             now: at(now),
             rested: at(now),
+            deadline: None,
+            expected: NEVER,
             left_work: None,
             tolerance: len(config.stall_tolerance().max(resolution)),
             longest: limits.into_iter().flatten().map(len).max().unwrap_or(0),
@@ -120,14 +132,28 @@ impl Model {
 
     /// A call at `now`, after the roster had told `deadline`.
     pub(super) fn call(&mut self, now: Timestamp, deadline: Option<Timestamp>) {
-        self.now = self.now.max(at(now));
+        self.pass(now);
         self.inputs += 1;
-        let expected = self.left_work.unwrap_or(maybe_at(deadline));
+        let expected = self.left_work.unwrap_or(self.expected);
+        if self.left_work.is_none() {
+            // Nothing is due before the deadline, polled for or not.
+            let until = maybe_at(deadline).saturating_sub(1);
+            self.rested = self.rested.max(until.min(self.now));
+        }
         // What lay in the past when a stall was forgiven is no stall again.
         let expected = expected.max(self.younger.map_or(0, |younger| younger.at));
         if self.now > after(expected, self.tolerance) {
             self.stall(false);
         }
+    }
+
+    /// Time goes on.
+    pub(super) fn pass(&mut self, now: Timestamp) {
+        let now = self.now.max(at(now));
+        if now - self.now > self.resolution << 26 {
+            self.conns.iter_mut().for_each(|conn| conn.aged = true);
+        }
+        self.now = now;
     }
 
     /// A stall, or with `all` the driver's word for one.
@@ -138,6 +164,7 @@ impl Model {
             at: self.now,
             heard_as: self.inputs,
         };
+        let before = (self.older, self.younger);
         let convicts = |older: Amnesty| after(older.at, self.longest) > self.rested;
         if all {
             self.older = None;
@@ -147,8 +174,16 @@ impl Model {
         self.younger = Some(new);
         let (older, younger) = (self.older, self.younger);
         for conn in &mut self.conns {
-            if conn.suspect_of(older, younger) == Some(new) {
+            let suspect = conn.suspect_of(older, younger);
+            if suspect != conn.suspect_of(before.0, before.1) {
                 conn.probes = 0;
+            }
+            let is_close = |last: Amnesty| {
+                last.at + self.resolution > new.at && last.heard_as <= conn.heard_as
+            };
+            conn.vague |= before.1.is_some_and(is_close);
+            if suspect == Some(new) {
+                conn.forgiven = suspect;
                 // What is in flight has its whole time again.
                 conn.in_flight = conn.in_flight.map(|_| new.at);
             }
@@ -177,8 +212,11 @@ impl Model {
             flushed: self.now,
             in_flight: None,
             landed: None,
+            forgiven: None,
             probes: 0,
             silence: self.config.silence_timeout().map(len),
+            vague: false,
+            aged: false,
             tokens: flood.map_or(0, |(gap, strikes)| len(gap) * Nanos::from(strikes)),
             counted: self.now,
             flooded: Flooded::No,
@@ -201,8 +239,7 @@ impl Model {
         };
         conn.heard = true;
         if is_evidence {
-            conn.evidence = now;
-            conn.heard_as = input;
+            conn.is_evidence(now, input);
         }
         true
     }
@@ -219,12 +256,14 @@ impl Model {
         let Some(conn) = self.conn_mut(key) else {
             return false;
         };
+        if conn.vague && conn.flooded == Flooded::No {
+            conn.flooded = Flooded::Maybe;
+        }
         if let Some((gap, strikes)) = flood {
             conn.take_token(len(gap), Nanos::from(strikes), now);
         }
         conn.heard = true;
-        conn.evidence = now;
-        conn.heard_as = input;
+        conn.is_evidence(now, input);
         true
     }
 
@@ -320,6 +359,10 @@ impl Model {
         Some(due.least)
     }
 
+    pub(super) fn is_aged(&self, key: Key) -> bool {
+        self.conn(key).is_some_and(|conn| conn.aged)
+    }
+
     /// What a stalled write may have been given beyond its limit.
     pub(super) fn bears_write(&self) -> bool {
         match (self.younger, self.config.write_timeout()) {
@@ -354,7 +397,8 @@ impl Model {
     /// Whether a suspect connection still has to be asked for a probe at
     /// `now`, and when for the next.
     fn probe_until(&self, conn: &Conn) -> Nanos {
-        let Some(stall) = self.suspect(conn) else {
+        let stall = self.suspect(conn).filter(|_| !conn.vague);
+        let Some(stall) = stall.filter(|stall| conn.forgiven == Some(*stall)) else {
             return NEVER;
         };
         let number = (0..u32::from(self.config.probes()))
@@ -392,8 +436,13 @@ impl Model {
             .unwrap_or(NEVER)
     }
 
-    /// Holds the deadline against what is due.
-    pub(super) fn check_deadline(&self, deadline: Option<Timestamp>) -> Verdict {
+    /// Holds the deadline against what is due. What a call puts into the past
+    /// falls due then.
+    pub(super) fn check_deadline(&mut self, deadline: Option<Timestamp>) -> Verdict {
+        if self.deadline != deadline {
+            self.deadline = deadline;
+            self.expected = maybe_at(deadline).max(self.now);
+        }
         let deadline = maybe_at(deadline);
         if self.left_work.is_some() && deadline > self.now {
             return broken(8, "a deadline in the future while work is left".into());
@@ -531,6 +580,9 @@ impl Model {
             }
             due.least
         };
+        if conn.aged {
+            return Ok(());
+        }
         // The earliest limit wins, to the resolution.
         if let Some(first) = dues.iter().find(|other| other.most < due) {
             return broken(2, format!("{reason} of {key:?}, but first came {first:?}"));
@@ -557,6 +609,12 @@ impl Conn {
     fn suspect_of(&self, older: Option<Amnesty>, younger: Option<Amnesty>) -> Option<Amnesty> {
         let both = [older, younger].into_iter().flatten();
         both.into_iter().find(|stall| stall.heard_as > self.heard_as)
+    }
+
+    fn is_evidence(&mut self, now: Nanos, input: u64) {
+        self.evidence = now;
+        self.heard_as = input;
+        self.vague = false;
     }
 
     fn take_token(&mut self, gap: Nanos, strikes: Nanos, now: Nanos) {

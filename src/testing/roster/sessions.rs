@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, Limits};
 use crate::reaper::Key;
 use crate::session::{Action, CloseReason, Event, Session};
 use crate::testing::model::{Verdict, broken};
-use crate::testing::span::{Nanos, at, len};
+use crate::testing::span::{Nanos, len};
 use crate::time::{Ratio, Timestamp};
 
 /// The shortest interval.
@@ -46,6 +46,8 @@ struct Twin {
     /// be later.
     mild: Session,
     flood: Option<Session>,
+    /// When they were told something last.
+    told: Nanos,
     /// The heartbeat in flight is one that the session would not send, having
     /// come to its verdict within the resolution.
     is_alone: bool,
@@ -69,13 +71,13 @@ impl Sessions {
     }
 
     pub(super) fn insert(&mut self, key: Key, now: Nanos) {
-        let now = instant(now);
-        let session = Session::new(self.config, self.seed, now);
+        let session = Session::new(self.config, self.seed, instant(now));
         self.twins.push(Twin {
             key,
             strict: session.clone(),
             mild: session,
-            flood: self.flood.map(|config| Session::new(config, self.seed, now)),
+            flood: self.flood.map(|config| Session::new(config, self.seed, instant(now))),
+            told: now,
             is_alone: false,
         });
     }
@@ -89,10 +91,11 @@ impl Sessions {
     }
 
     pub(super) fn handle(&mut self, key: Key, event: Event, now: Nanos) {
-        let now = instant(now);
         let Some(twin) = self.twin(key) else {
             return;
         };
+        twin.told = twin.told.max(now);
+        let now = instant(now);
         twin.strict.handle(event, now);
         twin.mild.handle(event, now);
         if let Some(flood) = &mut twin.flood {
@@ -105,6 +108,7 @@ impl Sessions {
         let interval = self.config.interval();
         let limits = Limits { interval, ..limits };
         if let Some(twin) = self.twin(key) {
+            twin.told = twin.told.max(now);
             for session in [&mut twin.strict, &mut twin.mild] {
                 // What the roster took, a session takes.
                 if session.set_limits(limits, instant(now)).is_err() {
@@ -116,10 +120,12 @@ impl Sessions {
 
     /// The roster saw a stall.
     pub(super) fn stalled(&mut self, model: &Model) {
-        let now = instant(model.now);
+        let told = model.now;
+        let now = instant(told);
         self.flood = None;
         for twin in &mut self.twins {
             twin.flood = None;
+            twin.told = twin.told.max(told);
             for session in [&mut twin.strict, &mut twin.mild] {
                 if !session.is_suspect() {
                     session.handle(Event::Resumed, now);
@@ -133,10 +139,12 @@ impl Sessions {
 
     /// The roster was told of one.
     pub(super) fn resumed(&mut self, now: Nanos) {
-        let now = instant(now);
+        let told = now;
+        let now = instant(told);
         self.flood = None;
         for twin in &mut self.twins {
             twin.flood = None;
+            twin.told = twin.told.max(told);
             for session in [&mut twin.strict, &mut twin.mild] {
                 session.handle(Event::Resumed, now);
             }
@@ -178,6 +186,7 @@ impl Sessions {
 impl Twin {
     /// The roster asks for a heartbeat, and so does the session.
     fn beat(&mut self, now: Nanos) {
+        self.told = self.told.max(now + 1);
         for session in [&mut self.strict, &mut self.mild] {
             let beats = [now, now + 1].into_iter().any(|now| {
                 let mut beaten = session.clone();
@@ -196,11 +205,11 @@ impl Twin {
     fn rested(&self, model: &Model, now: Nanos, resolution: Nanos) -> Verdict {
         let key = self.key;
         if let Some(flood) = &self.flood {
-            if verdict(flood, now).is_some() {
+            if verdict(flood, self.told, now).is_some() {
                 return broken(12, format!("{key:?} is flooded, for its session"));
             }
         }
-        let Some((since, reason)) = verdict(&self.mild, now) else {
+        let Some((since, reason)) = verdict(&self.mild, self.told, now) else {
             return Ok(());
         };
         let is_excused = reason == CloseReason::WriteStalled
@@ -217,7 +226,7 @@ impl Twin {
             // From the first stall on, the flood limit is not compared.
             (CloseReason::Flooded, None) | (CloseReason::Draining, _) => return Ok(()),
             (_, Some(flood)) => {
-                let is_flooded = verdict(flood, now).is_some();
+                let is_flooded = verdict(flood, self.told, now).is_some();
                 if is_flooded != (reason == CloseReason::Flooded) {
                     return broken(12, format!("{reason} of {key:?}, flooded: {is_flooded}"));
                 }
@@ -230,9 +239,9 @@ impl Twin {
         if self.is_alone && reason == CloseReason::WriteStalled {
             return Ok(());
         }
-        match verdict(&self.strict, now) {
+        match verdict(&self.strict, self.told, now) {
             None => broken(12, format!("{reason} of {key:?}, earlier than its session")),
-            Some((_, own)) if own == reason => Ok(()),
+            Some((_, own)) if own == reason || model.is_aged(key) => Ok(()),
             // Two limits within a resolution of each other.
             Some((since, _))
                 if model.least(key, reason).is_some_and(|at| at <= since + resolution) =>
@@ -244,15 +253,16 @@ impl Twin {
     }
 }
 
-/// What a session comes to by `now`, and since when.
-fn verdict(session: &Session, now: Nanos) -> Option<(Nanos, CloseReason)> {
+/// What a session that was `told` something last then comes to by `now`, and
+/// since when, or since it was told.
+fn verdict(session: &Session, told: Nanos, now: Nanos) -> Option<(Nanos, CloseReason)> {
     let verdict = |now: Nanos| match session.clone().poll(instant(now)) {
         Some(Action::Close(reason)) => Some(reason),
         _ => None,
     };
+    let now = now.max(told);
     let reason = verdict(now)?;
-    // Not yet at the first, but at the last.
-    let (mut first, mut last) = (0, now);
+    let (mut first, mut last) = (told, now);
     while first < last {
         let middle = first.midpoint(last);
         if verdict(middle).is_some() {
@@ -261,12 +271,7 @@ fn verdict(session: &Session, now: Nanos) -> Option<(Nanos, CloseReason)> {
             first = middle + 1;
         }
     }
-    Some((first.max(session_now(session)), reason))
-}
-
-/// The latest instant that a session has seen.
-fn session_now(_: &Session) -> Nanos {
-    0
+    Some((first, reason))
 }
 
 /// The configuration of the sessions beside a roster.
@@ -288,9 +293,4 @@ fn beside(config: &Config) -> Result<Config, ConfigError> {
 
 fn instant(nanos: Nanos) -> Timestamp {
     timestamp(nanos).unwrap_or(Timestamp::MAX)
-}
-
-#[allow(unused)]
-fn unused() {
-    let _ = at(Timestamp::EPOCH);
 }
