@@ -1,7 +1,7 @@
 //! When the roster must send, spread evenly.
 //!
-//! Each round, of about an interval, passes every place of the roster once, at
-//! an even pace: where it comes by, a beat goes out. So whoever was inserted
+//! Each round, of about an interval, passes every connection once, in the order
+//! of their places and at an even pace: where it comes by, a beat goes out. So whoever was inserted
 //! together, or sent to together, does not beat together. A connection that
 //! was sent to shortly before needs none; its beat is put off to a place of
 //! its own in what remains of its interval, and the round after next finds it
@@ -17,9 +17,13 @@ use crate::config::Config;
 use crate::time::Span;
 
 /// How much of the interval before a beat other traffic stands in for it: a
-/// fifth. After a broadcast all beats of an interval go out in the other four,
-/// a quarter more densely than they would.
-const RECENT: u64 = 5;
+/// sixth. After a broadcast all beats of an interval go out in the other five,
+/// a fifth more densely than they would.
+const RECENT: u64 = 6;
+
+/// How much sooner than the interval a round is over at least, so that it
+/// comes by before a beat is due anyway: a 64th.
+const MARGIN: u64 = 64;
 
 /// When a connection was last flushed to, or asked for a heartbeat.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +98,7 @@ pub(super) const fn is_recent(wait: Span, interval: Span) -> bool {
     wait.nanos() < interval.scaled(1, RECENT).nanos()
 }
 
-/// The round: which place is next, and when.
+/// The round: from which place on the next is, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
     pub(super) next: usize,
@@ -108,8 +112,8 @@ impl Round {
     pub(super) fn new(config: &Config, resolution: Span, now: u64) -> Option<Self> {
         let interval = config.interval.filter(|_| config.spread_first_beat)?;
         // In the middle of what jitter allows, which bears a roster that grows.
-        let jitter = interval.times(config.interval_jitter.ratio());
-        let length = interval.saturating_sub(jitter.scaled(1, 2));
+        let jitter = interval.times(config.interval_jitter.ratio()).scaled(1, 2);
+        let length = interval.saturating_sub(jitter.max(interval.scaled(1, MARGIN)));
         Some(Self {
             next: 0,
             at: now,
@@ -117,39 +121,28 @@ impl Round {
         })
     }
 
-    /// The roster was empty: starts anywhere in it, so that the first beats
-    /// of rosters that start together are spread too.
-    pub(super) fn begin(&mut self, seed: u64, places: usize, now: u64) {
-        let last = Span::from_nanos(places.saturating_sub(1) as u64);
-        let start = up_to(last, draw(seed, 0, Draw::Beat(0))).nanos();
-        self.next = usize::try_from(start).unwrap_or(0);
-        self.at = self.at.max(now);
+    /// The roster was empty: starts at any time of a round, so that rosters
+    /// that start together do not beat together either.
+    pub(super) fn begin(&mut self, seed: u64, now: u64) {
+        let wait = up_to(Span::from_nanos(self.length), draw(seed, 0, Draw::Beat(0)));
+        self.at = now.saturating_add(wait.nanos());
     }
 
-    /// The time from place to place, of so many.
+    /// The time from one connection to the next, of so many.
     #[inline]
-    pub(super) fn pace(&self, places: usize) -> u64 {
-        self.length.checked_div(places as u64).unwrap_or(NEVER).max(1)
+    fn pace(&self, connections: usize) -> u64 {
+        let pace = self.length.checked_div(connections as u64);
+        pace.unwrap_or(NEVER).max(1)
     }
 
-    /// When it comes by a place, of so many.
-    #[inline]
-    pub(super) fn reaches(&self, index: usize, places: usize, pace: u64) -> u64 {
-        let turn = if index < self.next { places } else { 0 };
-        let way = index.saturating_add(turn).saturating_sub(self.next);
-        self.at.saturating_add(pace.saturating_mul(way as u64))
+    /// When many came it does not wait for as long as it would for few.
+    pub(super) fn hasten(&mut self, now: u64, connections: usize) {
+        let latest = now.saturating_add(self.pace(connections));
+        self.at = self.at.min(latest);
     }
 
-    /// Has passed a place, at an instant.
-    #[inline]
-    pub(super) fn pass(&mut self, index: usize, at: u64, places: usize, pace: u64) {
-        let next = index.saturating_add(1);
-        self.next = if next < places { next } else { 0 };
-        self.at = at.saturating_add(pace);
-    }
-
-    /// After a stall the round is not run more than once over.
-    pub(super) fn catch_up(&mut self, now: u64) {
+    /// After a stall it is not run more than once over.
+    fn catch_up(&mut self, now: u64) {
         self.at = self.at.max(now.saturating_sub(self.length));
     }
 }
@@ -170,19 +163,15 @@ impl<T> Reaper<T> {
         let mut round = self.round?;
         let interval = self.config.interval?;
         let (now, ahead) = (self.now.as_nanos(), self.ahead().as_nanos());
-        let places = self.roster.places();
-        let pace = round.pace(places);
+        let pace = round.pace(self.roster.len());
         round.catch_up(now);
         let mut found = None;
-        while found.is_none() && self.visited < BUDGET {
+        while found.is_none() && round.at <= ahead && self.visited < BUDGET {
             let Some(index) = self.roster.next_around(round.next) else {
                 break;
             };
-            let at = round.reaches(index, places, pace);
-            if at > ahead {
-                break;
-            }
-            round.pass(index, at, places, pace);
+            round.next = index.saturating_add(1);
+            round.at = round.at.saturating_add(pace);
             self.looked_at(1);
             let Some(flush) = self.flushes.get_mut(index) else {
                 break;
@@ -204,14 +193,9 @@ impl<T> Reaper<T> {
         found
     }
 
-    /// When the round comes by somebody.
+    /// When the round comes by somebody, of a roster that is not empty.
     pub(super) fn next_beat_due(&self) -> u64 {
-        let due = self.round.and_then(|round| {
-            let index = self.roster.next_around(round.next)?;
-            let places = self.roster.places();
-            Some(round.reaches(index, places, round.pace(places)))
-        });
-        due.unwrap_or(NEVER)
+        self.round.map_or(NEVER, |round| round.at)
     }
 
     pub(super) fn flushes_in(&self, group: usize) -> &[Flush] {
@@ -254,9 +238,9 @@ mod tests {
             assert!(!is_recent(wait, interval) && wait <= interval);
             seconds[usize::try_from(wait.nanos() / 1_000_000_000).unwrap()] += 1;
         }
-        assert!(seconds[..10].iter().all(|count| *count == 0));
+        assert!(seconds[..8].iter().all(|count| *count == 0));
         assert!(
-            seconds[10..].iter().all(|count| (97..=103).contains(count)),
+            seconds[9..].iter().all(|count| (93..=99).contains(count)),
             "{seconds:?}"
         );
     }

@@ -341,8 +341,8 @@ impl<T> Reaper<T> {
         if let Some(silence) = self.silences.get_mut(index) {
             *silence = self.config.silence_timeout;
         }
-        if self.roster.len() == 1 {
-            self.first_came();
+        if self.roster.len().is_power_of_two() {
+            self.doubled();
         }
         self.fall_due(index);
         key
@@ -770,15 +770,18 @@ impl<T> Reaper<T> {
         }
     }
 
-    /// The roster was empty: its rounds begin.
+    /// The first came, or as many again: what was planned for few is late.
     #[cold]
-    fn first_came(&mut self) {
-        let now = self.now;
+    fn doubled(&mut self) {
+        let (now, count) = (self.now, self.roster.len());
         if let Some(round) = &mut self.round {
-            round.begin(self.seed, self.roster.places(), now.as_nanos());
+            if count == 1 {
+                round.begin(self.seed, now.as_nanos());
+            }
+            round.hasten(now.as_nanos(), count);
         }
-        if let Some(drain) = &mut self.drain {
-            drain.pace(now, 1);
+        if let Some(drain) = self.drain.as_mut().filter(|_| count == 1) {
+            drain.pace(now, count);
         }
         self.schedule();
     }

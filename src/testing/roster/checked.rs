@@ -224,7 +224,7 @@ impl CheckedReaper {
         let key = self.reaper.insert(value, now);
         let second = self.spurious.insert(value, now);
         self.record(What::Insert(value, key), now);
-        self.stalled();
+        self.stalled(now);
         self.most_at_once = 0;
         if self.model.conn(key).is_some() || self.stale.contains(&key) || second != key {
             self.demand(broken(5, format!("{key:?} was given twice, or {second:?}")));
@@ -304,9 +304,8 @@ impl CheckedReaper {
             return result;
         };
         self.spuriously(now, deadline);
-        self.model.call(now, deadline);
         let second = self.spurious.set_silence_timeout(key, timeout, now);
-        self.stalled();
+        self.stalled(now);
         self.most_at_once = 0;
         let should = self.model.bear(key, Some(timeout), &config);
         self.known(key, should, [known, second == Ok(known) && known]);
@@ -377,7 +376,7 @@ impl CheckedReaper {
         if second != reaped {
             self.demand(broken(8, format!("{second:?} when polled too often")));
         }
-        self.stalled();
+        self.stalled(now);
         self.pace(reaped);
         if let Some(sessions) = &mut self.sessions {
             let verdict = sessions.poll(reaped, &self.model, self.reaper.resolution());
@@ -411,7 +410,7 @@ impl CheckedReaper {
         self.reaper.drain(window, now);
         self.spurious.drain(window, now);
         self.record(What::Drain(window), now);
-        self.stalled();
+        self.stalled(now);
         self.most_at_once = 0;
         self.model.drain(window);
         self.settle();
@@ -422,7 +421,7 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn resumed(&mut self, now: Timestamp) {
-        self.spuriously(now, self.reaper.deadline());
+        self.before(now);
         self.model.pass(now);
         self.reaper.resumed(now);
         self.spurious.resumed(now);
@@ -453,7 +452,7 @@ impl CheckedReaper {
             _ => reaper.exempt(key, now),
         });
         self.record(what, now);
-        self.stalled();
+        self.stalled(now);
         if !matches!(what, What::HeartbeatSent(_)) {
             self.most_at_once = 0;
         }
@@ -502,12 +501,9 @@ impl CheckedReaper {
         }
     }
 
-    /// What comes before each call: the second roster is polled too often,
-    /// and lateness is judged by the deadline as it stands.
+    /// What comes before each call: the second roster is polled too often.
     fn before(&mut self, now: Timestamp) {
-        let deadline = self.reaper.deadline();
-        self.spuriously(now, deadline);
-        self.model.call(now, deadline);
+        self.spuriously(now, self.reaper.deadline());
     }
 
     /// Polls the second roster at the last instant, at the next if that is
@@ -528,9 +524,12 @@ impl CheckedReaper {
         }
     }
 
-    /// Whether the call was a stall is for the roster to tell as it was for us.
-    fn stalled(&mut self) {
-        let (told, should) = (self.reaper.counters().stalls, self.model.stalls);
+    /// Time went on, and whether the call was a stall is for the roster to tell
+    /// as it is for the list.
+    fn stalled(&mut self, now: Timestamp) {
+        let told = self.reaper.counters().stalls;
+        self.model.call(now, told);
+        let should = self.model.stalls;
         if told != should {
             self.demand(broken(4, format!("{told} stalls, not {should}")));
         }

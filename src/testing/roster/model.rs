@@ -87,6 +87,8 @@ pub(super) struct Model {
     left_work: Option<Nanos>,
     /// The shortest tolerance, and the longest limit, of all in force.
     tolerance: Nanos,
+    /// The tolerance at the last poll.
+    bore: Nanos,
     longest: Nanos,
     inputs: u64,
     older: Option<Amnesty>,
@@ -103,15 +105,18 @@ impl Model {
             config.hello_timeout(),
             config.write_timeout(),
         ];
+        let tolerance = len(config.stall_tolerance().max(resolution));
         Self {
             config,
             resolution: len(resolution),
             now: at(now),
             rested: at(now),
+            // Nobody is there.
             deadline: None,
             expected: NEVER,
             left_work: None,
-            tolerance: len(config.stall_tolerance().max(resolution)),
+            tolerance,
+            bore: tolerance,
             longest: limits.into_iter().flatten().map(len).max().unwrap_or(0),
             inputs: 0,
             older: None,
@@ -130,19 +135,22 @@ impl Model {
         self.conns.iter_mut().find(|conn| conn.key == key)
     }
 
-    /// A call at `now`, after the roster had told `deadline`.
-    pub(super) fn call(&mut self, now: Timestamp, deadline: Option<Timestamp>) {
+    /// A call at `now`, after which the roster tells of so many stalls.
+    pub(super) fn call(&mut self, now: Timestamp, told: u64) {
         self.pass(now);
         self.inputs += 1;
         let expected = self.left_work.unwrap_or(self.expected);
         if self.left_work.is_none() {
             // Nothing is due before the deadline, polled for or not.
-            let until = maybe_at(deadline).saturating_sub(1);
+            let until = maybe_at(self.deadline).saturating_sub(1);
             self.rested = self.rested.max(until.min(self.now));
         }
         // What lay in the past when a stall was forgiven is no stall again.
         let expected = expected.max(self.younger.map_or(0, |younger| younger.at));
-        if self.now > after(expected, self.tolerance) {
+        let is_late = self.now > after(expected, self.tolerance);
+        // The lateness of a call before the tolerance shrank may be none.
+        let is_borne = self.now <= after(expected, self.bore);
+        if is_late && (!is_borne || told > self.stalls) {
             self.stall(false);
         }
     }
@@ -317,7 +325,11 @@ impl Model {
     pub(super) fn dues(&self, conn: &Conn) -> Vec<Due> {
         let (config, resolution) = (&self.config, self.resolution);
         let suspect = self.suspect(conn).map(|amnesty| amnesty.at);
-        let fresh = |since: Nanos| suspect.unwrap_or(since);
+        let fresh = |since: Nanos| match suspect {
+            _ if conn.vague => (since, NEVER),
+            Some(stall) => (stall, stall),
+            None => (since, since),
+        };
         let mut dues = Vec::new();
         let mut limit = |reason, (least, most): (Nanos, Nanos), limit: Option<Nanos>| {
             if let Some(limit) = limit {
@@ -328,17 +340,15 @@ impl Model {
                 });
             }
         };
-        let exactly = |since| (since, since);
-        let silence = exactly(fresh(conn.evidence));
-        limit(CloseReason::PeerSilent, silence, conn.silence);
+        limit(CloseReason::PeerSilent, fresh(conn.evidence), conn.silence);
         let hello = config.hello_timeout().filter(|_| !conn.heard);
-        let connected = exactly(fresh(conn.connected));
-        limit(CloseReason::NoHello, connected, hello.map(len));
+        limit(CloseReason::NoHello, fresh(conn.connected), hello.map(len));
         if let Some(since) = conn.in_flight {
             // Evidence of life after two stalls hides that only the first of
             // them gave the write its time again.
             let last = self.younger.map_or(since, |younger| younger.at.max(since));
             let write = config.write_timeout().map(len);
+            let last = if conn.vague { NEVER } else { last };
             limit(CloseReason::WriteStalled, (since, last), write);
         }
         if let Some(age) = config.max_age().map(len) {
@@ -357,6 +367,17 @@ impl Model {
         let dues = self.dues(self.conn(key)?);
         let due = dues.iter().find(|due| due.reason == reason)?;
         Some(due.least)
+    }
+
+    /// Whether a connection is judged by a later stall than the one that was
+    /// forgiven it, or may be: the roster remembers only two, and not to the
+    /// nanosecond.
+    pub(super) fn is_lenient(&self, key: Key) -> bool {
+        let conn = self.conn(key);
+        conn.is_some_and(|conn| {
+            let suspect = self.suspect(conn);
+            conn.vague || suspect.is_some() && suspect != conn.forgiven
+        })
     }
 
     pub(super) fn is_aged(&self, key: Key) -> bool {
@@ -460,6 +481,7 @@ impl Model {
     /// Holds what a poll returned against what it may and must.
     pub(super) fn poll(&mut self, reaped: Option<&Reaped>) -> Verdict {
         self.left_work = reaped.map(|_| self.now);
+        self.bore = self.tolerance;
         match reaped {
             None => {
                 self.rested = self.now;
@@ -528,6 +550,8 @@ impl Model {
         if now + resolution < conn.flushed + least {
             match self.suspect(conn) {
                 Some(stall) if self.probe_at(stall, probes) <= now => probes += 1,
+                // Whose probe it is cannot be told.
+                _ if conn.vague => {}
                 _ => return broken(1, format!("a heartbeat to {key:?} before it is due")),
             }
         }
