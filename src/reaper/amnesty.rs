@@ -80,6 +80,13 @@ impl Amnesties {
         }
     }
 
+    /// Nobody is left who would be asked.
+    pub(super) fn end_probes(&mut self) {
+        for amnesty in [&mut self.older, &mut self.younger].into_iter().flatten() {
+            amnesty.probes = u8::MAX;
+        }
+    }
+
     /// The last stall.
     pub(super) fn last(&self) -> Option<Timestamp> {
         self.younger.map(|younger| younger.at)

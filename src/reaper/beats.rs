@@ -67,6 +67,11 @@ impl Flush {
         now.saturating_sub(self.age(now))
     }
 
+    /// A number for what is drawn once a flush.
+    pub(super) const fn number(self) -> u32 {
+        self.0 & TICKS
+    }
+
     /// How long ago, in ticks.
     #[inline]
     pub(super) fn age(self, now: u64) -> u64 {

@@ -59,8 +59,9 @@ impl<T> Reaper<T> {
             return None;
         }
         let index = self.roster.next_around(drain.cursor)?;
-        #[allow(clippy::cast_possible_truncation)] // any number will do
-        let retry_after = drain.retry_after(self.seed, index as u32, self.now);
+        #[allow(clippy::cast_possible_truncation)] // it may wrap
+        let number = self.counters.closed as u32;
+        let retry_after = drain.retry_after(self.seed, number, self.now);
         drain.cursor = index.saturating_add(1);
         self.looked_at(1);
         let step = self.close(index, CloseReason::Draining, Some(retry_after));

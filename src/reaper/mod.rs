@@ -113,14 +113,14 @@ pub struct Reaper<T> {
     visit: Visit,
     /// How many were looked at since the last pause.
     visited: usize,
-    /// The last poll left work.
-    is_busy: bool,
+    /// When the last poll was, if it left work.
+    busy: Option<Timestamp>,
     /// When there is work again.
     next: u64,
     /// From when on a call is a stall.
     late: Timestamp,
-    /// When nothing was left to do for the last time.
-    rested: Timestamp,
+    /// Up to when all that fell due was done, if not up to `next`.
+    done: Timestamp,
     config: Config,
     seed: u64,
     resolution: Span,
@@ -255,10 +255,10 @@ impl<T> Reaper<T> {
             dues: Dues::new(),
             visit: Visit::default(),
             visited: 0,
-            is_busy: false,
+            busy: None,
             next: NEVER,
             late: Timestamp::MAX,
-            rested: now,
+            done: now,
             config,
             seed,
             resolution: ticks::RESOLUTION,
@@ -419,7 +419,7 @@ impl<T> Reaper<T> {
     /// What to do at `now`; call until `None`. Calls too many change nothing.
     pub fn poll(&mut self, now: Timestamp) -> Option<Reap<'_, T>> {
         self.advance(now);
-        if !self.is_busy && self.now.as_nanos() < self.next {
+        if self.busy.is_none() && self.now.as_nanos() < self.next {
             return None;
         }
         match self.work() {
@@ -450,10 +450,9 @@ impl<T> Reaper<T> {
     /// It does not lie in the future while work is left.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        if self.is_busy {
-            Some(self.now)
-        } else {
-            Timestamp::from_nanos(self.next)
+        match self.busy {
+            Some(_) => Some(self.now),
+            None => Timestamp::from_nanos(self.next),
         }
     }
 
@@ -658,7 +657,7 @@ impl<T> Reaper<T> {
         }
         self.leap(now);
         if now > self.late {
-            let (longest, done) = (self.longest, self.done());
+            let (longest, done) = (self.longest, self.done_until());
             let amnesty = self.amnesty();
             self.amnesties
                 .grant(amnesty, |at| amnesty::convicts(at, longest, done));
@@ -668,13 +667,21 @@ impl<T> Reaper<T> {
         self.plain = end.unwrap_or(Timestamp::MAX).min(self.late);
     }
 
-    /// Up to when all that fell due was done.
-    fn done(&self) -> Timestamp {
+    /// Up to when all that fell due was done: nothing falls due before `next`,
+    /// polled for or not.
+    fn done_until(&self) -> Timestamp {
         let next = Timestamp::from_nanos(self.next.saturating_sub(1));
-        match next {
-            Some(next) if !self.is_busy => self.rested.max(next),
-            _ => self.rested,
+        match (self.busy, next) {
+            (None, Some(next)) => self.done.max(next.min(self.now)),
+            _ => self.done,
         }
+    }
+
+    /// There is work at `next`.
+    fn plan(&mut self, next: u64) {
+        self.done = self.done_until();
+        self.next = next;
+        self.expect();
     }
 
     /// An amnesty granted now.
@@ -690,10 +697,8 @@ impl<T> Reaper<T> {
     fn forgave(&mut self, amnesty: Amnesty) {
         self.tick = amnesty.tick.saturating_add(1);
         self.counters.stalls = self.counters.stalls.wrapping_add(1);
-        if self.config.interval.is_some() {
-            self.next = self.next.min(self.now.as_nanos()); // for the probes
-        }
-        self.expect();
+        let probes = self.config.interval.map_or(NEVER, |_| self.now.as_nanos());
+        self.plan(self.next.min(probes));
     }
 
     /// Goes to `now`, however far: what the clocks of the connections cannot
@@ -720,12 +725,9 @@ impl<T> Reaper<T> {
     /// When the roster expects to be polled, from which its driver's stalls
     /// are told: what lay in the past when one was forgiven fell due then.
     fn expect(&mut self) {
-        let expected = match self.amnesties.last() {
-            _ if self.is_busy => self.now.as_nanos(),
-            Some(stalled) => self.next.max(stalled.as_nanos()),
-            None => self.next,
-        };
-        let late = expected.saturating_add(self.tolerance.nanos());
+        let expected = self.busy.map_or(self.next, Timestamp::as_nanos);
+        let stalled = self.amnesties.last().map_or(0, Timestamp::as_nanos);
+        let late = expected.max(stalled).saturating_add(self.tolerance.nanos());
         self.late = Timestamp::from_nanos(late).unwrap_or(Timestamp::MAX);
         self.plain = self.plain.min(self.late);
     }
@@ -737,10 +739,7 @@ impl<T> Reaper<T> {
         let due = due.max(self.now.as_nanos());
         self.dues.lower(index / GROUP, due);
         if due < self.next {
-            self.next = due;
-            if !self.is_busy {
-                self.expect();
-            }
+            self.plan(due);
         }
     }
 
@@ -774,6 +773,9 @@ impl<T> Reaper<T> {
     #[cold]
     fn doubled(&mut self) {
         let (now, count) = (self.now, self.roster.len());
+        if count == 1 {
+            self.amnesties.end_probes();
+        }
         if let Some(round) = &mut self.round {
             if count == 1 {
                 round.begin(self.seed, now.as_nanos());

@@ -134,9 +134,8 @@ impl<T> Reaper<T> {
         } else if self.config.spread_first_beat {
             interval
         } else {
-            #[allow(clippy::cast_possible_truncation)] // any numbers will do
-            let (link, number) = (index as u32, flushed as u32);
-            beat_gap(&self.config, self.seed, link, number, false)
+            #[allow(clippy::cast_possible_truncation)] // it may wrap
+            beat_gap(&self.config, self.seed, index as u32, flush.number(), false)
         };
         // Not twice in one tick, however short the interval.
         let due = self.ticks.start(flushed).saturating_add(wait.nanos());

@@ -26,16 +26,18 @@ pub(super) enum Step<T> {
 impl<T> Reaper<T> {
     /// The next duty, or what else a poll comes to.
     pub(super) fn work(&mut self) -> Step<T> {
+        self.done = self.done_until();
         let step = self.step();
-        self.is_busy = !matches!(step, Step::Rest);
         if matches!(step, Step::Yield | Step::Rest) {
             self.visited = 0;
         }
-        if self.is_busy {
-            self.expect();
-        } else {
-            self.rested = self.now;
+        if matches!(step, Step::Rest) {
+            self.busy = None;
+            self.done = self.now;
             self.schedule();
+        } else {
+            self.busy = Some(self.now);
+            self.expect();
         }
         step
     }
@@ -119,15 +121,14 @@ impl<T> Reaper<T> {
         self.now.after(self.resolution).unwrap_or(Timestamp::MAX)
     }
 
-    /// Sets when there is work again.
+    /// Plans when there is work again; what should have been before is now.
     pub(super) fn schedule(&mut self) {
-        self.next = if self.roster.len() == 0 {
-            NEVER
-        } else {
+        let mut next = NEVER;
+        if self.roster.len() > 0 {
             let drain = self.drain.map_or(NEVER, |drain| drain.next.as_nanos());
             let spread = self.next_beat_due().min(self.next_probe_due()).min(drain);
-            self.dues.earliest().min(spread)
-        };
-        self.expect();
+            next = self.dues.earliest().min(spread).max(self.now.as_nanos());
+        }
+        self.plan(next);
     }
 }

@@ -40,10 +40,8 @@ impl Drain {
     }
 
     pub(super) fn inserted(&mut self) {
-        if !self.unsettled {
-            self.unsettled = true;
-            self.drained = 0;
-        }
+        self.unsettled = true;
+        self.drained = 0;
     }
 
     /// One was closed.

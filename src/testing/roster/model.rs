@@ -108,7 +108,8 @@ impl Model {
         let tolerance = len(config.stall_tolerance().max(resolution));
         Self {
             config,
-            resolution: len(resolution),
+            // Two ticks, of a nanosecond at least.
+            resolution: len(resolution).max(2),
             now: at(now),
             rested: at(now),
             // Nobody is there.
@@ -384,11 +385,12 @@ impl Model {
         self.conn(key).is_some_and(|conn| conn.aged)
     }
 
-    /// What a stalled write may have been given beyond its limit.
-    pub(super) fn bears_write(&self) -> bool {
+    /// Whether a stalled write may be borne at an instant because of the last
+    /// stall, by which its time may count without having been given again.
+    pub(super) fn bears_write(&self, at: Nanos) -> bool {
         match (self.younger, self.config.write_timeout()) {
             (Some(stall), Some(limit)) => {
-                self.now < after(stall.at, len(limit).saturating_add(self.resolution))
+                at < after(stall.at, len(limit).saturating_add(self.resolution))
             }
             _ => false,
         }

@@ -161,7 +161,7 @@ impl Sessions {
         model: &Model,
         resolution: Duration,
     ) -> Verdict {
-        let (now, resolution) = (model.now, len(resolution));
+        let (now, resolution) = (model.now, len(resolution).max(2));
         match reaped {
             None => self
                 .twins
@@ -220,7 +220,7 @@ impl Twin {
             return Ok(());
         };
         let is_excused = reason == CloseReason::WriteStalled
-            && (self.is_alone || model.bears_write());
+            && (self.is_alone || model.bears_write(now));
         if since + resolution <= now && !is_excused {
             return broken(12, format!("{key:?} is {reason} since {since} ns, for its session"));
         }
@@ -255,7 +255,12 @@ impl Twin {
             None => broken(12, format!("{reason} of {key:?}, which was forgiven")),
             Some((_, own)) if own == reason => Ok(()),
             Some(_) if model.is_aged(key) || model.is_lenient(key) => Ok(()),
-            Some((_, CloseReason::WriteStalled)) if self.is_alone || model.bears_write() => Ok(()),
+            Some((_, CloseReason::WriteStalled)) if self.is_alone => Ok(()),
+            Some((_, CloseReason::WriteStalled))
+                if model.least(key, reason).is_some_and(|at| model.bears_write(at)) =>
+            {
+                Ok(())
+            }
             // Two limits within a resolution of each other.
             Some((since, _))
                 if model.least(key, reason).is_some_and(|at| at <= since + resolution) =>
