@@ -83,6 +83,12 @@ impl Flush {
         self.0 & IN_FLIGHT != 0
     }
 
+    /// Neither in flight nor put off.
+    #[inline]
+    pub(super) const fn is_at_rest(self) -> bool {
+        self.0 & !TICKS == 0
+    }
+
     #[inline]
     pub(super) const fn is_put_off(self) -> bool {
         self.0 & PUT_OFF != 0

@@ -131,8 +131,9 @@ pub(super) struct Roster<T> {
     values: Values<T>,
     /// The slots in use.
     live: Bits,
-    /// The groups that have a slot to give.
+    /// The groups that have a slot to give, or are thought to, and the first.
     room: Bits,
+    vacant: usize,
     len: usize,
 }
 
@@ -143,6 +144,7 @@ impl<T> Roster<T> {
             values: Values::new(),
             live: Bits::new(),
             room: Bits::new(),
+            vacant: 0,
             len: 0,
         }
     }
@@ -173,29 +175,17 @@ impl<T> Roster<T> {
     /// Takes a slot; the lowest that is free, so that the roster stays dense.
     #[inline]
     pub(super) fn insert(&mut self, value: T, tick: u64) -> Key {
-        let (index, generation) = self.vacant();
+        let (index, generation) = match self.vacant_in(self.vacant) {
+            Some(vacant) => vacant,
+            None => self.find_vacant(),
+        };
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = Slot::new(0, tick, generation.get());
         }
         self.values.put(index, value);
         self.live.insert(index);
         self.len = self.len.saturating_add(1);
-        if self.live.word(index / GROUP) == u64::MAX {
-            self.room.remove(index / GROUP);
-        }
         Key::new(index, generation)
-    }
-
-    /// The lowest free slot, and its next generation.
-    #[inline]
-    fn vacant(&mut self) -> (usize, NonZeroU64) {
-        while let Some(group) = self.room.next(0) {
-            if let Some(vacant) = self.vacant_in(group) {
-                return vacant;
-            }
-            self.room.remove(group); // all that is free there is retired
-        }
-        self.grow()
     }
 
     #[inline]
@@ -209,6 +199,21 @@ impl<T> Roster<T> {
             free &= free.wrapping_sub(1); // retired
         }
         None
+    }
+
+    /// The group that gave slots so far has none left.
+    #[cold]
+    fn find_vacant(&mut self) -> (usize, NonZeroU64) {
+        self.room.remove(self.vacant);
+        while let Some(group) = self.room.next(self.vacant) {
+            self.vacant = group;
+            if let Some(vacant) = self.vacant_in(group) {
+                return vacant;
+            }
+            self.room.remove(group);
+        }
+        self.vacant = self.places() / GROUP;
+        self.grow()
     }
 
     #[cold]
@@ -238,6 +243,7 @@ impl<T> Roster<T> {
         self.len = self.len.saturating_sub(1);
         if next != 0 {
             self.room.insert(index / GROUP);
+            self.vacant = self.vacant.min(index / GROUP);
         }
         self.values.take(index)
     }

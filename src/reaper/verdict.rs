@@ -166,78 +166,79 @@ impl<T> Reaper<T> {
         (todo, rest)
     }
 
-    /// The same for a plain roster, a few times as fast: the oldest of each
+    /// The same for a plain roster, many times as fast: the oldest of each
     /// kind tell for all.
     pub(super) fn compare(&self, group: usize, some: u64) -> (u64, u64) {
-        let (now, tick) = (self.now.as_nanos(), self.tick);
-        let ages = |limit| self.ticks.ages(tick, now, limit);
-        let (silence, hello) = (ages(self.limits.silence), ages(self.limits.hello));
-        let slots = self.roster.slots_in(group);
-        let (mut todo, mut silent, mut mute) = (0, Oldest::NONE, Oldest::NONE);
-        for (bit, slot) in members(some, slots) {
-            let age = tick.saturating_sub(slot.tick());
-            if age >= silence || age >= hello && !slot.is_heard() {
-                todo |= bit;
-                continue;
-            }
-            silent.add(age);
-            if !slot.is_heard() {
-                mute.add(age);
-            }
+        if some == 0 {
+            return (0, NEVER);
         }
+        let (tick, limits) = (self.tick, &self.limits);
+        let ages = |limit| self.ticks.ages(tick, self.now.as_nanos(), limit);
         let end = |age: u64| self.ticks.end(tick.saturating_sub(age));
-        let mut rest = silent.due(|age| end(age).saturating_add(self.limits.silence));
-        rest = rest.min(mute.due(|age| end(age).saturating_add(self.limits.hello)));
+        let slots = self.roster.slots_in(group);
 
-        let flushes = self.flushes_in(group);
-        if flushes.is_empty() {
-            return (todo, rest);
-        }
-        // From the start of a tick, but not within it.
-        let interval = ages(self.limits.interval).saturating_sub(1).max(ages(0));
-        let write = ages(self.limits.write);
-        let (mut idle, mut stuck) = (Oldest::NONE, Oldest::NONE);
-        for (bit, flush) in members(some & !todo, flushes) {
-            let age = flush.age(tick);
-            let (limit, kind) = if flush.is_in_flight() {
-                (write, &mut stuck)
-            } else if flush.is_put_off() {
-                let due = self.beat_bound(place(group, bit), *flush);
-                if due <= now {
+        // A free slot only makes it look sooner than it is.
+        let silence = ages(limits.silence);
+        let silent = slots.iter().map(|slot| tick.saturating_sub(slot.tick()));
+        let (mut todo, silent) = sift(silent, silence);
+        let mut rest = silent.due(|age| end(age).saturating_add(limits.silence));
+
+        if limits.hello != NEVER {
+            let hello = ages(limits.hello);
+            for (bit, slot) in members(some, slots).filter(|(_, slot)| !slot.is_heard()) {
+                let age = tick.saturating_sub(slot.tick());
+                if age >= hello {
                     todo |= bit;
+                } else {
+                    rest = rest.min(end(age).saturating_add(limits.hello));
                 }
-                rest = rest.min(due);
-                continue;
-            } else {
-                (interval, &mut idle)
-            };
-            if age >= limit {
-                todo |= bit;
-            } else {
-                kind.add(age);
             }
         }
-        rest = rest.min(stuck.due(|age| end(age).saturating_add(self.limits.write)));
-        rest = rest.min(idle.due(|age| {
-            let start = end(age.saturating_add(1));
-            start.saturating_add(self.limits.interval).max(end(age))
-        }));
-        (todo, rest)
+
+        // A beat is due from the start of the tick of the last flush, but not
+        // within it.
+        let flushes = self.flushes_in(group);
+        let interval = ages(limits.interval).saturating_sub(1).max(ages(0));
+        let (beats, idle) = sift(flushes.iter().map(|flush| flush.age(tick)), interval);
+        if flushes.iter().all(|flush| flush.is_at_rest()) {
+            todo |= beats;
+            rest = rest.min(idle.due(|age| {
+                let start = end(age.saturating_add(1));
+                start.saturating_add(limits.interval).max(end(age))
+            }));
+        } else {
+            for (bit, slot) in members(some, slots) {
+                let due = self.bound(place(group, bit), *slot);
+                if due <= self.now.as_nanos() {
+                    todo |= bit;
+                } else {
+                    rest = rest.min(due);
+                }
+            }
+        }
+        (todo & some, rest)
     }
 }
 
-/// The oldest of a kind, and whether there is any.
+/// Of some ages, those that have come to a limit, a bit each, and the oldest
+/// of the others.
+#[inline]
+fn sift(ages: impl Iterator<Item = u64>, limit: u64) -> (u64, Oldest) {
+    let (mut passed, mut oldest, mut bit) = (0, 0, 1u64);
+    for age in ages {
+        let is_past = age >= limit;
+        passed |= if is_past { bit } else { 0 };
+        oldest = oldest.max(if is_past { 0 } else { age.saturating_add(1) });
+        bit = bit.wrapping_shl(1);
+    }
+    (passed, Oldest(oldest))
+}
+
+/// One more than the age of the oldest, if there is any.
 #[derive(Clone, Copy)]
 struct Oldest(u64);
 
 impl Oldest {
-    const NONE: Self = Self(0);
-
-    #[inline]
-    fn add(&mut self, age: u64) {
-        self.0 = self.0.max(age.saturating_add(1));
-    }
-
     fn due(self, of: impl Fn(u64) -> u64) -> u64 {
         self.0.checked_sub(1).map_or(NEVER, of)
     }

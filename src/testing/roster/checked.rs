@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::model::Model;
 use super::sessions::Sessions;
-use crate::config::{Config, ConfigError, Limits, Rule};
+use crate::config::{Config, ConfigError, Rule};
 use crate::reaper::{Counters, Key, Reap, Reaper};
 use crate::session::CloseReason;
 use crate::testing::laws::NAMES;
@@ -82,13 +82,20 @@ pub struct CheckedReaper {
 ///
 /// ```
 /// use nabiz::testing::{CheckedReaper, Reaped};
-/// use nabiz::{Config, Timestamp};
+/// use nabiz::{CloseReason, Config, Timestamp};
 ///
 /// let now = Timestamp::EPOCH;
-/// let mut reaper = CheckedReaper::new(Config::server().build()?, 42, now)?;
+/// let config = Config::server().without_interval().build()?;
+/// let mut reaper = CheckedReaper::new(config, 42, now)?;
 /// let key = reaper.insert(7, now);
 /// let due = reaper.reaper().deadline().unwrap();
-/// assert_eq!(reaper.poll(due), Some(Reaped::Heartbeat { key, value: 7 }));
+/// let closed = Reaped::Close {
+///     key,
+///     value: 7,
+///     reason: CloseReason::PeerSilent,
+///     retry_after: None,
+/// };
+/// assert_eq!(reaper.poll(due), Some(closed));
 /// # Ok::<(), nabiz::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -310,9 +317,7 @@ impl CheckedReaper {
         let should = self.model.bear(key, Some(timeout), &config);
         self.known(key, should, [known, second == Ok(known) && known]);
         if let Some(sessions) = &mut self.sessions {
-            let limits = self.reaper.config().limits();
-            let silence_timeout = Some(timeout);
-            sessions.bear(key, Limits { silence_timeout, ..limits }, self.model.now);
+            sessions.bear(key, Some(timeout), self.model.now);
         }
         self.settle();
         result
@@ -474,11 +479,7 @@ impl CheckedReaper {
                 }
                 What::Sent(_) => sessions.handle(key, crate::Event::Sent, now),
                 What::HeartbeatSent(_) => sessions.handle(key, crate::Event::HeartbeatSent, now),
-                _ => {
-                    let silence_timeout = None;
-                    let limits = config.limits();
-                    sessions.bear(key, Limits { silence_timeout, ..limits }, now);
-                }
+                _ => sessions.bear(key, None, now),
             }
         }
         self.settle();
@@ -487,7 +488,10 @@ impl CheckedReaper {
 
     fn known(&self, key: Key, known: bool, told: [bool; 2]) {
         if told != [known; 2] {
-            self.demand(broken(5, format!("{key:?} is known: {told:?}, not {known}")));
+            self.demand(broken(
+                5,
+                format!("{key:?} is known: {told:?}, not {known}"),
+            ));
         }
     }
 
@@ -582,18 +586,19 @@ impl CheckedReaper {
             return broken(0, format!("{told:?}, not {should:?}"));
         }
         let now = self.spurious_now();
-        let all: Vec<(Key, u64)> = reaper.iter().map(|(key, value)| (key, *value)).collect();
-        let is_sorted = all.is_sorted_by_key(|(key, _)| key.index());
         let count = model.conns.len();
-        if all.len() != count || reaper.len() != count || reaper.is_empty() != (count == 0) {
-            let counts = (reaper.len(), all.len());
-            return broken(5, format!("{counts:?} connections, not {count}"));
+        let listed = model.conns.iter().map(|conn| (conn.key, &conn.value));
+        if !reaper.iter().eq(listed) || reaper.len() != count || reaper.is_empty() != (count == 0) {
+            let all: Vec<(Key, &u64)> = reaper.iter().collect();
+            return broken(
+                5,
+                format!("{} connections, not {count}: {all:?}", reaper.len()),
+            );
         }
         for conn in &model.conns {
-            let (key, value) = (conn.key, conn.value);
-            let is_listed = all.iter().any(|item| *item == (key, value));
-            if !is_sorted || !is_listed || !reaper.contains(key) || reaper.get(key) != Some(&value) {
-                return broken(5, format!("{key:?} with {value} is not in {all:?}"));
+            let key = conn.key;
+            if !reaper.contains(key) || reaper.get(key) != Some(&conn.value) {
+                return broken(5, format!("{key:?} with {} is not known", conn.value));
             }
             model.check_silence(conn, reaper.silence(key, now))?;
         }

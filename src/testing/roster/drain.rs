@@ -55,7 +55,10 @@ impl Drain {
         let told = retry_after.map_or(0, len);
         let rest = self.end.saturating_sub(now);
         if told < rest || told > rest + self.window {
-            return broken(7, format!("{told} ns to stay away, {rest} ns before the end"));
+            return broken(
+                7,
+                format!("{told} ns to stay away, {rest} ns before the end"),
+            );
         }
         self.drained += 1;
         if self.unsettled || self.end <= now {
@@ -66,7 +69,10 @@ impl Drain {
         let most = self.were * passed / (self.end - self.since) + 1;
         if self.drained > most {
             let drained = self.drained;
-            return broken(7, format!("{drained} drained, of {left} left; at most {most}"));
+            return broken(
+                7,
+                format!("{drained} drained, of {left} left; at most {most}"),
+            );
         }
         Ok(())
     }

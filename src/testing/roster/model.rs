@@ -15,8 +15,9 @@ use crate::testing::model::{Verdict, broken};
 use crate::testing::span::{LONGEST, NEVER, Nanos, after, at, len, maybe_at};
 use crate::time::Timestamp;
 
-/// How much of the interval before a spread beat other traffic stands in for.
-const RECENT: Nanos = 5;
+/// How much of the interval is too early for a spread beat after other
+/// traffic, with a margin: the roster says a sixth.
+const RECENT: Nanos = 10;
 
 #[derive(Clone, Debug)]
 pub(super) struct Conn {
@@ -94,6 +95,7 @@ pub(super) struct Model {
     older: Option<Amnesty>,
     younger: Option<Amnesty>,
     pub(super) stalls: u64,
+    /// By their keys, and so by their places.
     pub(super) conns: Vec<Conn>,
     pub(super) drain: Option<Drain>,
 }
@@ -128,12 +130,18 @@ impl Model {
         }
     }
 
+    /// Where a connection is, or would be.
+    fn place(&self, key: Key) -> Result<usize, usize> {
+        self.conns.binary_search_by_key(&key, |conn| conn.key)
+    }
+
     pub(super) fn conn(&self, key: Key) -> Option<&Conn> {
-        self.conns.iter().find(|conn| conn.key == key)
+        self.conns.get(self.place(key).ok()?)
     }
 
     fn conn_mut(&mut self, key: Key) -> Option<&mut Conn> {
-        self.conns.iter_mut().find(|conn| conn.key == key)
+        let place = self.place(key).ok()?;
+        self.conns.get_mut(place)
     }
 
     /// A call at `now`, after which the roster tells of so many stalls.
@@ -211,7 +219,7 @@ impl Model {
 
     pub(super) fn insert(&mut self, key: Key, value: u64) {
         let flood = self.config.flood();
-        self.conns.push(Conn {
+        let conn = Conn {
             key,
             value,
             connected: self.now,
@@ -229,15 +237,18 @@ impl Model {
             tokens: flood.map_or(0, |(gap, strikes)| len(gap) * Nanos::from(strikes)),
             counted: self.now,
             flooded: Flooded::No,
-        });
+        };
+        if let Err(place) = self.place(key) {
+            self.conns.insert(place, conn);
+        }
         if let Some(drain) = &mut self.drain {
             drain.inserted();
         }
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Conn> {
-        let place = self.conns.iter().position(|conn| conn.key == key)?;
-        Some(self.conns.swap_remove(place))
+        let place = self.place(key).ok()?;
+        Some(self.conns.remove(place))
     }
 
     pub(super) fn received(&mut self, key: Key) -> bool {
@@ -317,7 +328,11 @@ impl Model {
 
     pub(super) fn drain(&mut self, window: Duration) {
         let new = Drain::new(len(window), self.now, self.conns.len());
-        if self.drain.as_ref().is_none_or(|drain| !drain.ends_before(&new)) {
+        if self
+            .drain
+            .as_ref()
+            .is_none_or(|drain| !drain.ends_before(&new))
+        {
             self.drain = Some(new);
         }
     }
@@ -531,7 +546,10 @@ impl Model {
     fn poll_beat(&mut self, key: Key, value: u64) -> Verdict {
         let (now, resolution) = (self.now, self.resolution);
         let Some(conn) = self.conn(key).filter(|conn| conn.value == value) else {
-            return broken(5, format!("a heartbeat to {key:?} with {value}, who is nobody"));
+            return broken(
+                5,
+                format!("a heartbeat to {key:?} with {value}, who is nobody"),
+            );
         };
         let Some(interval) = self.config.interval().map(len) else {
             return broken(5, "a heartbeat without an interval".into());
@@ -623,7 +641,10 @@ impl Model {
         // Ages ago is as good as any time in the distant past.
         let certain = truth.min(self.resolution << 37);
         if told > truth || told.saturating_add(self.resolution) < certain {
-            return broken(0, format!("{:?} is silent for {truth} ns, not {told}", conn.key));
+            return broken(
+                0,
+                format!("{:?} is silent for {truth} ns, not {told}", conn.key),
+            );
         }
         Ok(())
     }
@@ -634,7 +655,8 @@ impl Conn {
     /// remembered.
     fn suspect_of(&self, older: Option<Amnesty>, younger: Option<Amnesty>) -> Option<Amnesty> {
         let both = [older, younger].into_iter().flatten();
-        both.into_iter().find(|stall| stall.heard_as > self.heard_as)
+        both.into_iter()
+            .find(|stall| stall.heard_as > self.heard_as)
     }
 
     fn is_evidence(&mut self, now: Nanos, input: u64) {

@@ -15,7 +15,7 @@ use crate::time::{Ratio, Timestamp};
 const MOST: usize = 8;
 
 /// A roster's configuration, its seed and what happens to it, made of any
-/// bytes: as [`Script`](super::Script) for a session.
+/// bytes: as [`Script`](crate::testing::Script) for a session.
 ///
 /// All bytes make a valid run. Half of the steps are those of a driver that
 /// sleeps until the deadline and does as it is told, mostly at once; the others

@@ -5,8 +5,8 @@
 //! themselves; and their interval is so short that they beat when the roster
 //! does. What a limit is and who is suspect remains theirs to say.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::checked::{Reaped, timestamp};
@@ -36,7 +36,7 @@ pub(super) struct Sessions {
     /// Whether the age is drawn, which differs.
     draws_age: bool,
     seed: u64,
-    twins: Vec<Twin>,
+    twins: BTreeMap<Key, Twin>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,32 +69,31 @@ impl Sessions {
             flood,
             draws_age: jitters,
             seed,
-            twins: Vec::new(),
+            twins: BTreeMap::new(),
         }
     }
 
     pub(super) fn insert(&mut self, key: Key, now: Nanos) {
         let session = Session::new(self.config, self.seed, instant(now));
-        self.twins.push(Twin {
+        let twin = Twin {
             key,
             strict: session.clone(),
             mild: session,
-            flood: self.flood.map(|config| Session::new(config, self.seed, instant(now))),
+            flood: self
+                .flood
+                .map(|config| Session::new(config, self.seed, instant(now))),
             told: now,
             is_alone: false,
-        });
+        };
+        self.twins.insert(key, twin);
     }
 
     pub(super) fn remove(&mut self, key: Key) {
-        self.twins.retain(|twin| twin.key != key);
-    }
-
-    fn twin(&mut self, key: Key) -> Option<&mut Twin> {
-        self.twins.iter_mut().find(|twin| twin.key == key)
+        self.twins.remove(&key);
     }
 
     pub(super) fn handle(&mut self, key: Key, event: Event, now: Nanos) {
-        let Some(twin) = self.twin(key) else {
+        let Some(twin) = self.twins.get_mut(&key) else {
             return;
         };
         twin.told = twin.told.max(now);
@@ -107,10 +106,12 @@ impl Sessions {
         twin.is_alone &= event != Event::HeartbeatSent;
     }
 
-    pub(super) fn bear(&mut self, key: Key, limits: Limits, now: Nanos) {
-        let interval = self.config.interval();
-        let limits = Limits { interval, ..limits };
-        if let Some(twin) = self.twin(key) {
+    pub(super) fn bear(&mut self, key: Key, silence_timeout: Option<Duration>, now: Nanos) {
+        let limits = Limits {
+            silence_timeout,
+            ..self.config.limits()
+        };
+        if let Some(twin) = self.twins.get_mut(&key) {
             twin.told = twin.told.max(now);
             for session in [&mut twin.strict, &mut twin.mild] {
                 // What the roster took, a session takes.
@@ -126,7 +127,7 @@ impl Sessions {
         let told = model.now;
         let now = instant(told);
         self.flood = None;
-        for twin in &mut self.twins {
+        for twin in self.twins.values_mut() {
             twin.flood = None;
             twin.told = twin.told.max(told);
             for session in [&mut twin.strict, &mut twin.mild] {
@@ -145,7 +146,7 @@ impl Sessions {
         let told = now;
         let now = instant(told);
         self.flood = None;
-        for twin in &mut self.twins {
+        for twin in self.twins.values_mut() {
             twin.flood = None;
             twin.told = twin.told.max(told);
             for session in [&mut twin.strict, &mut twin.mild] {
@@ -165,17 +166,17 @@ impl Sessions {
         match reaped {
             None => self
                 .twins
-                .iter()
+                .values()
                 .try_for_each(|twin| twin.rested(model, now, resolution)),
             Some(Reaped::Heartbeat { key, .. }) => {
-                if let Some(twin) = self.twin(key) {
+                if let Some(twin) = self.twins.get_mut(&key) {
                     twin.beat(now);
                 }
                 Ok(())
             }
             Some(Reaped::Close { key, reason, .. }) => {
                 let draws_age = self.draws_age;
-                match self.twin(key) {
+                match self.twins.get_mut(&key) {
                     Some(_) if draws_age && reason == CloseReason::TooOld => Ok(()),
                     Some(twin) => twin.closed(reason, model, now, resolution),
                     None => Ok(()),
@@ -219,10 +220,13 @@ impl Twin {
         let Some((since, reason)) = verdict(&self.mild, self.told, now) else {
             return Ok(());
         };
-        let is_excused = reason == CloseReason::WriteStalled
-            && (self.is_alone || model.bears_write(now));
+        let is_excused =
+            reason == CloseReason::WriteStalled && (self.is_alone || model.bears_write(now));
         if since + resolution <= now && !is_excused {
-            return broken(12, format!("{key:?} is {reason} since {since} ns, for its session"));
+            return broken(
+                12,
+                format!("{key:?} is {reason} since {since} ns, for its session"),
+            );
         }
         Ok(())
     }
@@ -257,13 +261,17 @@ impl Twin {
             Some(_) if model.is_aged(key) || model.is_lenient(key) => Ok(()),
             Some((_, CloseReason::WriteStalled)) if self.is_alone => Ok(()),
             Some((_, CloseReason::WriteStalled))
-                if model.least(key, reason).is_some_and(|at| model.bears_write(at)) =>
+                if model
+                    .least(key, reason)
+                    .is_some_and(|at| model.bears_write(at)) =>
             {
                 Ok(())
             }
             // Two limits within a resolution of each other.
             Some((since, _))
-                if model.least(key, reason).is_some_and(|at| at <= since + resolution) =>
+                if model
+                    .least(key, reason)
+                    .is_some_and(|at| at <= since + resolution) =>
             {
                 Ok(())
             }
