@@ -196,24 +196,27 @@ impl<T> Reaper<T> {
         }
 
         // A beat is due from the start of the tick of the last flush, but not
-        // within it.
+        // within it. Of who is not at rest this may be said too soon.
         let flushes = self.flushes_in(group);
         let interval = ages(limits.interval).saturating_sub(1).max(ages(0));
         let (beats, idle) = sift(flushes.iter().map(|flush| flush.age(tick)), interval);
-        if flushes.iter().all(|flush| flush.is_at_rest()) {
-            todo |= beats;
-            rest = rest.min(idle.due(|age| {
-                let start = end(age.saturating_add(1));
-                start.saturating_add(limits.interval).max(end(age))
-            }));
-        } else {
-            for (bit, slot) in members(some, slots) {
-                let due = self.bound(place(group, bit), *slot);
-                if due <= self.now.as_nanos() {
-                    todo |= bit;
-                } else {
-                    rest = rest.min(due);
-                }
+        todo |= beats;
+        rest = rest.min(idle.due(|age| {
+            let start = end(age.saturating_add(1));
+            start.saturating_add(limits.interval).max(end(age))
+        }));
+        let restless = |(bit, flush): (usize, &Flush)| u64::from(!flush.is_at_rest()) << bit;
+        let restless: u64 = flushes.iter().enumerate().map(restless).sum();
+        for (bit, flush) in members(restless & some & !todo, flushes) {
+            let due = if flush.is_in_flight() {
+                end(flush.age(tick)).saturating_add(limits.write)
+            } else {
+                self.beat_bound(place(group, bit), *flush)
+            };
+            if due <= self.now.as_nanos() {
+                todo |= bit;
+            } else {
+                rest = rest.min(due);
             }
         }
         (todo & some, rest)
