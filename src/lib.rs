@@ -41,13 +41,15 @@
 //! | piece | for |
 //! |---|---|
 //! | [`Session`] with a [`Config`] | one connection, either end |
+//! | `Reaper` (feature `alloc`) | a server's whole roster, by the same rules |
 //! | [`Backoff`] | reconnect delays, also alone |
 //! | [`Offer`] | settling beats with the peer, as STOMP does |
 //! | `blocking::Pulse` (feature `std`) | a session with a clock, for any blocking transport |
 //! | `blocking::Link` (feature `std`) | a client that stays connected over TCP and the like |
-//! | `testing` (feature `testing`) | the laws that a session keeps, as a checker |
+//! | `testing` (feature `testing`) | the laws that sessions and rosters keep, as checkers |
 //!
-//! The core is `no_std`, needs no allocator and has no dependency.
+//! The core is `no_std`, needs no allocator but for the roster, and has no
+//! dependency.
 #![no_std]
 #![cfg_attr(
     test,

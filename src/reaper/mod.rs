@@ -3,13 +3,18 @@
 mod amnesty;
 mod beats;
 mod bits;
+mod clock;
 mod drain;
 mod dues;
+mod iter;
+mod reap;
 mod roster;
 mod ticks;
 mod verdict;
 mod work;
 
+pub use iter::Iter;
+pub use reap::{Counters, Reap};
 pub use roster::Key;
 
 use alloc::vec::Vec;
@@ -17,9 +22,9 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::config::{Config, ConfigError, Evidence, Role, Rule};
-use crate::session::{CloseReason, is_thawing, retire, take_token};
+use crate::session::{is_thawing, retire, take_token};
 use crate::time::{Span, Timestamp};
-use amnesty::{Amnesties, Amnesty};
+use amnesty::Amnesties;
 use beats::{Flush, Round};
 use drain::Drain;
 use dues::{Dues, NEVER};
@@ -147,80 +152,6 @@ pub struct Reaper<T> {
 struct Visit {
     group: usize,
     todo: u64,
-}
-
-/// What [`Reaper::poll`] asks its driver to do.
-///
-/// Exhaustive on purpose: a duty that a wildcard swallows is a silent bug.
-///
-/// ```
-/// use nabiz::{Config, Reap, Reaper, Timestamp};
-///
-/// let mut reaper = Reaper::new(Config::server().build()?, 42, Timestamp::EPOCH)?;
-/// reaper.insert("alice", Timestamp::EPOCH);
-/// // Nothing else is sent to her: a heartbeat is due within the 55 s of the preset.
-/// loop {
-///     let due = reaper.deadline().unwrap();
-///     if let Some(Reap::Heartbeat { key, value }) = reaper.poll(due) {
-///         println!("ping to {value}");
-///         reaper.heartbeat_sent(key, due); // when it is flushed
-///         break;
-///     }
-/// }
-/// # Ok::<(), nabiz::ConfigError>(())
-/// ```
-#[derive(Debug, PartialEq, Eq)]
-pub enum Reap<'a, T> {
-    /// Write a heartbeat to this connection, and report
-    /// [`heartbeat_sent`](Reaper::heartbeat_sent) when it is flushed. If that
-    /// does not come within `write_timeout`, the connection is closed with
-    /// [`WriteStalled`](CloseReason::WriteStalled).
-    Heartbeat {
-        /// Which connection.
-        key: Key,
-        /// What it was inserted with.
-        value: &'a mut T,
-    },
-    /// Close this connection. It is in the roster no longer.
-    Close {
-        /// Which connection it was.
-        key: Key,
-        /// What it was inserted with.
-        value: T,
-        /// Why.
-        reason: CloseReason,
-        /// With [`Draining`](CloseReason::Draining): what to tell the client
-        /// to wait before it comes back, if the protocol can say it.
-        retry_after: Option<Duration>,
-    },
-    /// There is more to do: look after the sockets, then poll again.
-    Yield,
-}
-
-/// What happened to a roster so far, from [`Reaper::counters`].
-///
-/// ```
-/// use nabiz::{Config, Reaper, Timestamp};
-///
-/// let mut reaper = Reaper::new(Config::server().build()?, 42, Timestamp::EPOCH)?;
-/// let key = reaper.insert((), Timestamp::EPOCH);
-/// reaper.remove(key);
-/// assert_eq!((reaper.counters().inserted, reaper.counters().removed), (1, 1));
-/// # Ok::<(), nabiz::ConfigError>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Connections inserted.
-    pub inserted: u64,
-    /// Connections removed by their owner.
-    pub removed: u64,
-    /// Connections closed, for whatever reason.
-    pub closed: u64,
-    /// Heartbeats asked for.
-    pub heartbeats: u64,
-    /// Stalls forgiven, [`resumed`](Reaper::resumed) included.
-    pub stalls: u64,
 }
 
 impl<T> Reaper<T> {
@@ -596,10 +527,7 @@ impl<T> Reaper<T> {
     /// All connections, in the order of their places.
     #[must_use]
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter {
-            roster: &self.roster,
-            place: 0,
-        }
+        Iter::new(&self.roster)
     }
 
     /// How many connections there are.
@@ -636,100 +564,6 @@ impl<T> Reaper<T> {
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
-    }
-
-    /// Time never goes backwards. Gives the tick that counts for what happens
-    /// at `now`.
-    #[inline]
-    fn advance(&mut self, now: Timestamp) -> u64 {
-        if now >= self.now && now < self.plain {
-            self.now = now;
-        } else {
-            self.advance_in_full(now);
-        }
-        self.tick
-    }
-
-    #[cold]
-    fn advance_in_full(&mut self, now: Timestamp) {
-        if now < self.now {
-            return;
-        }
-        self.leap(now);
-        if now > self.late {
-            let (longest, done) = (self.longest, self.done_until());
-            let amnesty = self.amnesty();
-            self.amnesties
-                .grant(amnesty, |at| amnesty::convicts(at, longest, done));
-            self.forgave(amnesty);
-        }
-        let end = Timestamp::from_nanos(self.ticks.end(self.tick));
-        self.plain = end.unwrap_or(Timestamp::MAX).min(self.late);
-    }
-
-    /// Up to when all that fell due was done: nothing falls due before `next`,
-    /// polled for or not.
-    fn done_until(&self) -> Timestamp {
-        let next = Timestamp::from_nanos(self.next.saturating_sub(1));
-        match (self.busy, next) {
-            (None, Some(next)) => self.done.max(next.min(self.now)),
-            _ => self.done,
-        }
-    }
-
-    /// There is work at `next`.
-    fn plan(&mut self, next: u64) {
-        self.done = self.done_until();
-        self.next = next;
-        self.expect();
-    }
-
-    /// An amnesty granted now.
-    fn amnesty(&self) -> Amnesty {
-        let tick = match self.amnesties.younger {
-            // What was heard since that one is too fresh to matter.
-            Some(last) if last.tick.saturating_add(1) == self.tick => last.tick,
-            _ => self.tick,
-        };
-        Amnesty::new(self.now, tick)
-    }
-
-    fn forgave(&mut self, amnesty: Amnesty) {
-        self.tick = amnesty.tick.saturating_add(1);
-        self.counters.stalls = self.counters.stalls.wrapping_add(1);
-        let probes = self.config.interval.map_or(NEVER, |_| self.now.as_nanos());
-        self.plan(self.next.min(probes));
-    }
-
-    /// Goes to `now`, however far: what the clocks of the connections cannot
-    /// tell is then just long ago.
-    fn leap(&mut self, now: Timestamp) {
-        let tick = self.ticks.at(now).max(self.tick);
-        if tick.saturating_sub(self.tick) > ticks::LONGEST {
-            for flush in &mut self.flushes {
-                *flush = flush.aged(tick);
-            }
-        }
-        self.now = now;
-        self.tick = tick;
-        if tick >= ticks::LAST {
-            let ticks = ticks::surplus(tick);
-            let amnesties = self.amnesties;
-            self.roster.rebase(|tick| amnesties.rebased(tick, ticks));
-            self.amnesties.rebase(ticks);
-            self.tick = tick.saturating_sub(ticks);
-            self.ticks.rebase(ticks);
-        }
-    }
-
-    /// When the roster expects to be polled, from which its driver's stalls
-    /// are told: what lay in the past when one was forgiven fell due then.
-    fn expect(&mut self) {
-        let expected = self.busy.map_or(self.next, Timestamp::as_nanos);
-        let stalled = self.amnesties.last().map_or(0, Timestamp::as_nanos);
-        let late = expected.max(stalled).saturating_add(self.tolerance.nanos());
-        self.late = Timestamp::from_nanos(late).unwrap_or(Timestamp::MAX);
-        self.plain = self.plain.min(self.late);
     }
 
     /// Something may be due at `due`; what should have been before falls due
@@ -845,56 +679,6 @@ impl<T> fmt::Debug for Reaper<T> {
             .field("deadline", &self.deadline())
             .field("counters", &self.counters)
             .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a, T> IntoIterator for &'a Reaper<T> {
-    type Item = (Key, &'a T);
-    type IntoIter = Iter<'a, T>;
-
-    fn into_iter(self) -> Iter<'a, T> {
-        self.iter()
-    }
-}
-
-/// All connections of a [`Reaper`], from [`Reaper::iter`].
-///
-/// ```
-/// use nabiz::{Config, Reaper, Timestamp};
-///
-/// let mut reaper = Reaper::new(Config::server().build()?, 42, Timestamp::EPOCH)?;
-/// reaper.insert("alice", Timestamp::EPOCH);
-/// for (key, name) in &reaper {
-///     println!("{key:?} is {name}");
-/// }
-/// # Ok::<(), nabiz::ConfigError>(())
-/// ```
-pub struct Iter<'a, T> {
-    roster: &'a Roster<T>,
-    place: usize,
-}
-
-impl<'a, T> Iterator for Iter<'a, T> {
-    type Item = (Key, &'a T);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let index = self.roster.next(self.place)?;
-        self.place = index.saturating_add(1);
-        Some((self.roster.key(index)?, self.roster.value(index)?))
-    }
-}
-
-impl<T> Clone for Iter<'_, T> {
-    fn clone(&self) -> Self {
-        Self { ..*self }
-    }
-}
-
-impl<T> fmt::Debug for Iter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Iter")
-            .field("place", &self.place)
             .finish_non_exhaustive()
     }
 }

@@ -61,11 +61,11 @@ impl Drain {
             );
         }
         self.drained += 1;
-        if self.unsettled || self.end <= now {
+        if self.unsettled || self.end <= now.max(self.since) {
             return Ok(());
         }
         // The turn of one may come a resolution early.
-        let passed = now + resolution - self.since;
+        let passed = (now + resolution).saturating_sub(self.since);
         let most = self.were * passed / (self.end - self.since) + 1;
         if self.drained > most {
             let drained = self.drained;
@@ -78,7 +78,7 @@ impl Drain {
     }
 
     /// Nothing was left to do at `now`, with so many left.
-    pub(super) fn rested(&mut self, now: Nanos, left: usize) -> Verdict {
+    pub(super) fn rested(&mut self, now: Nanos, left: usize, resolution: Nanos) -> Verdict {
         let left = left as Nanos;
         if left == 0 {
             return Ok(());
@@ -88,14 +88,19 @@ impl Drain {
         }
         if self.unsettled {
             if self.drained > 0 {
-                self.since = now;
+                // So far ahead it has gone.
+                self.since = now + resolution;
                 self.were = left;
                 self.drained = 0;
                 self.unsettled = false;
             }
             return Ok(());
         }
-        let most = self.were * (self.end - now) / (self.end - self.since) + 1;
+        if self.end <= self.since {
+            return broken(2, format!("{left} are not drained just before the end"));
+        }
+        let rest = self.end - now.max(self.since);
+        let most = self.were * rest / (self.end - self.since) + 1;
         if left > most {
             return broken(2, format!("{left} are not drained yet, {most} are to be"));
         }

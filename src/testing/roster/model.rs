@@ -538,7 +538,7 @@ impl Model {
         }
         let left = self.conns.len();
         match &mut self.drain {
-            Some(drain) => drain.rested(now, left),
+            Some(drain) => drain.rested(now, left, self.resolution),
             None => Ok(()),
         }
     }

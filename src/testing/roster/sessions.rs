@@ -22,7 +22,7 @@ use crate::time::{Ratio, Timestamp};
 const NANO: Duration = Duration::from_nanos(1);
 
 /// Longer than any stall.
-const NEVER_LATE: Duration = Duration::from_nanos(u64::MAX - 3);
+const NEVER_LATE: Duration = Duration::from_nanos(u64::MAX - 2);
 
 /// How much later the sessions may have been told something.
 const DRIFT: Nanos = 16;
