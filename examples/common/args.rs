@@ -49,16 +49,6 @@ pub struct SessionArgs {
     )]
     evidence: EvidenceArg,
 
-    /// Close this long after the oldest unanswered heartbeat was sent
-    #[arg(long, value_name = "TIME|none", default_value = "none", value_parser = or_none(time))]
-    #[arg(help_heading = "Verdicts")]
-    answer_timeout: OrNone<Duration>,
-
-    /// Close when a heartbeat falls due and this many went unanswered
-    #[arg(long, value_name = "COUNT|none", default_value = "none", value_parser = or_none(count::<u16>))]
-    #[arg(help_heading = "Verdicts")]
-    max_unanswered: OrNone<u16>,
-
     /// Close when a heartbeat could not be written for this long
     #[arg(long, value_name = "TIME|none", default_value = "20s", value_parser = or_none(time))]
     #[arg(help_heading = "Verdicts")]
@@ -133,14 +123,6 @@ impl SessionArgs {
             Some(timeout) => config.with_silence_timeout(timeout),
             None => config.without_silence_timeout(),
         };
-        let config = match self.answer_timeout.0 {
-            Some(timeout) => config.with_answer_timeout(timeout),
-            None => config.without_answer_timeout(),
-        };
-        let config = match self.max_unanswered.0 {
-            Some(max) => config.with_max_unanswered(max),
-            None => config.without_max_unanswered(),
-        };
         let config = match self.write_timeout.0 {
             Some(timeout) => config.with_write_timeout(timeout),
             None => config.without_write_timeout(),
@@ -176,10 +158,21 @@ impl SessionArgs {
     }
 }
 
-/// The fields that only a client has.
+/// The fields that only `keep` has: a client's, and those for answers, which a
+/// roster cannot tell from each other.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Coming back")]
 pub struct ClientArgs {
+    /// Close this long after the oldest unanswered heartbeat was sent
+    #[arg(long, value_name = "TIME|none", default_value = "none", value_parser = or_none(time))]
+    #[arg(help_heading = "Verdicts")]
+    answer_timeout: OrNone<Duration>,
+
+    /// Close when a heartbeat falls due and this many went unanswered
+    #[arg(long, value_name = "COUNT|none", default_value = "none", value_parser = or_none(count::<u16>))]
+    #[arg(help_heading = "Verdicts")]
+    max_unanswered: OrNone<u16>,
+
     /// Abandon a dial after this long
     #[arg(long, value_name = "TIME|none", default_value = "20s", value_parser = or_none(time))]
     connect_timeout: OrNone<Duration>,
@@ -225,6 +218,14 @@ impl ClientArgs {
     /// As [`ConfigBuilder::build`].
     pub fn client(&self, session: &SessionArgs) -> Result<Config, ConfigError> {
         let config = session.apply(Config::client());
+        let config = match self.answer_timeout.0 {
+            Some(timeout) => config.with_answer_timeout(timeout),
+            None => config.without_answer_timeout(),
+        };
+        let config = match self.max_unanswered.0 {
+            Some(max) => config.with_max_unanswered(max),
+            None => config.without_max_unanswered(),
+        };
         let config = match self.connect_timeout.0 {
             Some(timeout) => config.with_connect_timeout(timeout),
             None => config.without_connect_timeout(),
@@ -281,7 +282,11 @@ fn or_none<T>(
     }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+/// `500ms`, `5s`, `1m 30s`.
+///
+/// # Errors
+/// Where it is no time.
+pub fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("expected a time such as 500ms or 5s ({error})"))
 }

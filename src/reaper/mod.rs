@@ -53,7 +53,10 @@ use work::Step;
 ///
 /// The duties of a [`Session`](crate::Session)'s driver hold here too: report
 /// each event when it happened, and read until nothing is left before each
-/// poll. A late tick convicts nobody: after a stall of more than the
+/// poll. A loop does best to take one instant for each turn: read all that
+/// there is, tell it at that instant, then poll at it.
+///
+/// A late tick convicts nobody: after a stall of more than the
 /// [tolerance](crate::ConfigBuilder::with_stall_tolerance) (here never less
 /// than the resolution) everyone is suspect, is asked for a probe, and judged
 /// from then on; once a silence. A roster remembers two such stalls. Whoever
