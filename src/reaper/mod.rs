@@ -631,6 +631,7 @@ impl<T> Reaper<T> {
         };
         if self.silences.is_empty() {
             let usual = self.config.silence_timeout;
+            self.silences.reserve_exact(self.roster.capacity());
             self.silences.resize(self.roster.places(), usual);
         }
         if let Some(own) = self.silences.get_mut(index) {

@@ -45,8 +45,8 @@ struct Args {
         default_value = "1000,100000,1000000"
     )]
     sizes: Vec<usize>,
-    /// How often everything is repeated [default: 9 below 10,000 connections,
-    /// 5 below a million, 3 from there, 2 from ten million]
+    /// How often everything is repeated [default: 5 below a million
+    /// connections, 3 from there, 2 from ten million]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeats: Option<u32>,
     /// Write everything into this directory
@@ -57,8 +57,7 @@ struct Args {
 impl Args {
     fn repeats(&self, connections: usize) -> u32 {
         self.repeats.unwrap_or(match connections {
-            ..10_000 => 9,
-            10_000..1_000_000 => 5,
+            ..1_000_000 => 5,
             1_000_000..10_000_000 => 3,
             10_000_000.. => 2,
         })

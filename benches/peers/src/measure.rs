@@ -10,13 +10,14 @@ use crate::roster::{Roster, SECOND, Scope};
 use crate::world::{CYCLE, TICK, Tick, Watch, World};
 
 /// Cycles before anything is measured, so that no trace of the start is left.
-const WARM_UP: u32 = 3;
+const WARM_UP: u32 = 2;
 /// Cycles that are measured: 270 s, for a wheel of 64 slots a level and
 /// milliseconds moves everyone down a level each 262 s.
 const STEADY: u32 = 9;
+const STEADY_TICKS: usize = (CYCLE / TICK) as usize * STEADY as usize;
 
 /// Packets are measured for so long, and for two of each connection's at least.
-const TOUCHES_FOR: Duration = Duration::from_millis(500);
+const TOUCHES_FOR: Duration = Duration::from_millis(300);
 
 /// What was measured of a contender among so many connections. Where a
 /// measure makes no sense there is none.
@@ -111,13 +112,15 @@ impl Samples {
     /// Minutes of traffic, then everyone is removed.
     fn traffic<R: Roster>(&mut self, count: usize) {
         let fixed = fixed_bytes::<R>();
+        let mut costs = Vec::with_capacity(STEADY_TICKS);
+        let mut has_many_calls = false;
         let mut world = World::<R>::new(count);
         self.insert = self.insert.min(world.fill());
         if R::SCOPE == Scope::Everything {
-            let worst_of_many = self.steady_ticks(&mut world, Watch::Ticks);
-            if worst_of_many {
-                self.steady_calls::<R>(count);
-            }
+            steady(&mut world, Watch::Ticks, |tick, _| {
+                costs.push(tick.cpu);
+                has_many_calls |= tick.calls > 1;
+            });
         } else {
             world.cycle(|_, _| ());
         }
@@ -136,40 +139,24 @@ impl Samples {
             "{} closes the living",
             R::NAME
         );
-    }
+        drop(world);
 
-    /// Says whether there were ticks of more than one call.
-    fn steady_ticks<R: Roster>(&mut self, world: &mut World<R>, watch: Watch) -> bool {
-        for _ in 0..WARM_UP {
-            world.cycle(|_, _| ());
+        self.steady.merge(costs);
+        if has_many_calls {
+            self.steady_calls::<R>(count);
         }
-        let ticks = CYCLE / TICK * u64::from(STEADY);
-        let mut costs = Vec::with_capacity(ticks as usize);
-        let mut has_many = false;
-        world.watch = watch;
-        for _ in 0..STEADY {
-            world.cycle(|tick, calls| {
-                has_many |= tick.calls > 1;
-                costs.push(match watch {
-                    Watch::Calls => u64::from(calls.iter().max().copied().unwrap_or(0)),
-                    Watch::Ticks | Watch::Nothing => tick.cpu,
-                });
-            });
-        }
-        world.watch = Watch::Nothing;
-        match watch {
-            Watch::Calls => self.steady_calls.merge(costs),
-            Watch::Ticks | Watch::Nothing => self.steady.merge(costs),
-        }
-        has_many
     }
 
     /// The same minutes again, for the worst call of each tick. Where a tick
     /// is one call, the worst tick tells it.
     fn steady_calls<R: Roster>(&mut self, count: usize) {
+        let mut costs = Vec::with_capacity(STEADY_TICKS);
         let mut world = World::<R>::new(count);
         world.fill();
-        self.steady_ticks(&mut world, Watch::Calls);
+        steady(&mut world, Watch::Calls, |_, calls| {
+            costs.push(calls.iter().copied().max().map_or(0, u64::from));
+        });
+        self.steady_calls.merge(costs);
     }
 
     /// Everyone falls silent; deadlines are spread over 30 s.
@@ -241,6 +228,18 @@ impl Samples {
             }),
         }
     }
+}
+
+/// Everyone lives on, and is watched when no trace of the start is left.
+fn steady<R: Roster>(world: &mut World<R>, watch: Watch, mut on_tick: impl FnMut(Tick, &[u32])) {
+    for _ in 0..WARM_UP {
+        world.cycle(|_, _| ());
+    }
+    world.watch = watch;
+    for _ in 0..STEADY {
+        world.cycle(&mut on_tick);
+    }
+    world.watch = Watch::Nothing;
 }
 
 /// What a roster holds before anyone comes.

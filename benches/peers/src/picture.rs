@@ -12,9 +12,9 @@ const WIDTH: u32 = 900;
 const ROW: i32 = 20;
 const HEAD: i32 = 34;
 /// The names stand left of this.
-const NAMES: i32 = 178;
+const NAMES: i32 = 198;
 /// The figures stand in the last of these of each panel.
-const ROOM: i32 = 62;
+const ROOM: i32 = 60;
 const GAP: i32 = 14;
 
 const OURS: RGBColor = RGBColor(0x0b, 0x6e, 0x4f);
@@ -67,26 +67,26 @@ pub fn draw(figures: &[&Figures], title: &str) -> Result<String, Box<dyn Error>>
             let style = style.color(&INK).pos(Pos::new(anchor, VPos::Center));
             area.draw(&Text::new(text.to_owned(), at, style))
         };
-        label(title, (GAP, HEAD / 2), 15, HPos::Left)?;
+        label(title, (GAP, HEAD / 2), 19, HPos::Left)?;
         let middle = |row: i32| 2 * HEAD + row * ROW + ROW / 2;
         for (row, figures) in (0..).zip(figures) {
-            label(figures.contender, (NAMES, middle(row)), 12, HPos::Right)?;
+            label(figures.contender, (NAMES, middle(row)), 15, HPos::Right)?;
         }
         let pitch = (WIDTH as i32 - NAMES - GAP) / 4;
         for (place, panel) in (0..).zip(&PANELS) {
             let left = NAMES + GAP / 2 + place * pitch;
             let full = pitch - ROOM - GAP / 2;
-            label(panel.name, (left, HEAD + HEAD / 2), 13, HPos::Left)?;
+            label(panel.name, (left, HEAD + HEAD / 2), 16, HPos::Left)?;
             let scale = Scale::of(figures.iter().filter_map(|figures| (panel.value)(figures)));
             for (row, figures) in (0..).zip(figures) {
                 let Some(value) = (panel.value)(figures) else {
-                    label("–", (left, middle(row)), 12, HPos::Left)?;
+                    label("–", (left, middle(row)), 15, HPos::Left)?;
                     continue;
                 };
                 let end = left + (scale.share(value) * f64::from(full)) as i32;
                 let bar = [(left, middle(row) - 7), (end, middle(row) + 7)];
                 area.draw(&Rectangle::new(bar, color(figures).filled()))?;
-                label(&(panel.show)(value), (end + 4, middle(row)), 11, HPos::Left)?;
+                label(&(panel.show)(value), (end + 4, middle(row)), 14, HPos::Left)?;
             }
         }
         area.present()?;

@@ -46,6 +46,9 @@ checks that each closes exactly the silent ones, in time. Time is virtual, excep
   nexus-timer and `Sleep`; the others are told the connection's number. The values are empty, but the others
   need a number of 4 bytes to say who expired.
 
+The floors are what no roster can do without: a store for each packet. A processor does not wait for a store; the
+checked one must see first whether the key is stale, and so waits for the memory where the caches are too small.
+
 No figure (–): the bare stores keep no deadlines. moka's clock is the machine's, so nothing expires in virtual
 time, and its upkeep is done within the other calls; its cache can be shared between threads, which the others cannot.
 ";

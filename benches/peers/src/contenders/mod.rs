@@ -26,6 +26,7 @@ pub trait Visitor {
 pub fn visit_all(visitor: &mut impl Visitor) {
     visitor.visit::<floor::Floor4>();
     visitor.visit::<floor::Floor8>();
+    visitor.visit::<floor::Checked>();
     visitor.visit::<reaper::Silent>();
     visitor.visit::<reaper::Beating>();
     visitor.visit::<delay_queue::DelayQueueRoster>();
