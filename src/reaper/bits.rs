@@ -42,7 +42,8 @@ impl Bits {
         let mut words = count.div_ceil(WORD);
         self.words.resize(words.max(self.words.len()), 0);
         for level in 0.. {
-            if words <= 1 {
+            // A level that was only reserved begins with the first word.
+            if words <= 1 && self.above.len() <= level {
                 return;
             }
             words = words.div_ceil(WORD);
@@ -172,7 +173,15 @@ mod tests {
 
     #[test]
     fn agrees_with_a_sorted_set() {
-        let mut bits = Bits::new();
+        agrees(Bits::new());
+        for reserved in [1, 64, 65, 5000, 1_000_000] {
+            let mut bits = Bits::new();
+            bits.reserve(reserved);
+            agrees(bits);
+        }
+    }
+
+    fn agrees(mut bits: Bits) {
         let mut set = BTreeSet::new();
         let mut chance = 1u64;
         for step in 0..60_000u64 {

@@ -51,7 +51,8 @@ impl Dues {
             if let Some(above) = self.level(level) {
                 above.resize(count.max(above.len()), NEVER);
             }
-            if count <= 1 {
+            // A level that was only reserved begins with the first group.
+            if count <= 1 && self.above.len() <= level.saturating_add(1) {
                 return;
             }
         }
@@ -153,7 +154,15 @@ mod tests {
 
     #[test]
     fn agrees_with_a_plain_list() {
-        let mut dues = Dues::new();
+        agrees(Dues::new());
+        for reserved in [1, 16, 17, 300, 20_000] {
+            let mut dues = Dues::new();
+            dues.reserve(reserved);
+            agrees(dues);
+        }
+    }
+
+    fn agrees(mut dues: Dues) {
         let mut list: Vec<u64> = Vec::new();
         let mut chance = 1u64;
         for step in 0..40_000u64 {

@@ -28,7 +28,7 @@ use amnesty::Amnesties;
 use beats::{Flush, Round};
 use drain::Drain;
 use dues::{Dues, NEVER};
-use roster::{GROUP, Roster};
+use roster::{GROUP, Roster, Slot};
 use ticks::Ticks;
 use verdict::Limits;
 use work::Step;
@@ -289,7 +289,7 @@ impl<T> Reaper<T> {
     pub fn received(&mut self, key: Key, now: Timestamp) -> bool {
         let tick = self.advance(now);
         match self.config.evidence {
-            Evidence::AnyBytes => self.roster.touch(key, tick),
+            Evidence::AnyBytes => self.roster.touch(key, Slot::heard(tick)),
             Evidence::Heartbeats => self.roster.hear(key),
         }
     }
@@ -302,7 +302,7 @@ impl<T> Reaper<T> {
         if let Some(gap) = self.config.flood_gap {
             self.count_beat(key, gap);
         }
-        self.roster.touch(key, tick)
+        self.roster.touch(key, Slot::heard(tick))
     }
 
     /// Bytes of ours were flushed, which pushes the next heartbeat back (with

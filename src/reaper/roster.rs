@@ -112,6 +112,12 @@ impl Slot {
         self.0 & LAST_GENERATION
     }
 
+    /// What the slot of any connection is that was heard of in a tick, but for
+    /// its generation.
+    pub(super) const fn heard(tick: u64) -> Self {
+        Self::new(HEARD, tick, 0)
+    }
+
     const fn free(next: u64) -> Self {
         Self::new(0, next, 0)
     }
@@ -248,12 +254,12 @@ impl<T> Roster<T> {
         self.values.take(index)
     }
 
-    /// Evidence of life.
+    /// Evidence of life, at a tick in the form of a slot.
     #[inline]
-    pub(super) fn touch(&mut self, key: Key, tick: u64) -> bool {
+    pub(super) fn touch(&mut self, key: Key, heard: Slot) -> bool {
         match self.slots.get_mut(key.index()) {
-            Some(slot) if slot.generation() == key.generation() => {
-                *slot = Slot::new(HEARD, tick, key.generation());
+            Some(slot) if (slot.0 ^ key.0.get()) & LAST_GENERATION == 0 => {
+                *slot = Slot(heard.0 | key.generation());
                 true
             }
             _ => false,
@@ -446,7 +452,7 @@ mod tests {
         assert!(roster.live_slot(0).is_none());
         for bits in 0..3 {
             if let Some(key) = Key::from_bits(bits) {
-                assert!(!roster.touch(key, 2), "{key:?}");
+                assert!(!roster.touch(key, Slot::heard(2)), "{key:?}");
             }
         }
     }
@@ -468,7 +474,7 @@ mod tests {
         let mut roster = Roster::new();
         let heard = roster.insert('a', 5);
         let mute = roster.insert('b', 50);
-        roster.touch(heard, 60);
+        roster.touch(heard, Slot::heard(60));
         roster.rebase(|tick| tick.saturating_sub(55));
         let [heard, mute] =
             [heard, mute].map(|key| roster.slot(roster.find(key).unwrap()).unwrap());

@@ -266,3 +266,21 @@ fn polls_too_many_change_nothing() {
         assert_eq!(lives(false), lives(true), "seed {seed}");
     }
 }
+
+#[test]
+fn within_a_reserved_capacity_everyone_is_closed_in_time() {
+    for capacity in [1, 1000, 1024, 1025, 20_000, 300_000] {
+        let mut roster = roster(hearing()).with_capacity(capacity);
+        for name in 0..20_000 {
+            roster.insert(name, at(0));
+            // Deadlines of all kinds, so that groups differ.
+            roster.insert(name, plus(at(0), millis(u64::from(name) % 977)));
+        }
+        let (mut closes, limit) = (0, secs(60));
+        while let Some(now) = roster.deadline() {
+            closes += batch(&mut roster, now).closes;
+            assert!(now <= plus(plus(at(0), limit), secs(1)), "late: {now:?}");
+        }
+        assert_eq!(closes, 40_000, "capacity {capacity}");
+    }
+}

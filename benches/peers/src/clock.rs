@@ -51,12 +51,30 @@ pub fn time_wall<T>(work: impl FnOnce() -> T) -> (u64, T) {
     ((clock() - start).saturating_sub(cost), done)
 }
 
+/// What reading the clock of this thread costs.
+fn cpu_cost() -> u64 {
+    static COST: OnceLock<u64> = OnceLock::new();
+    *COST.get_or_init(|| cost(cpu))
+}
+
 /// How long this thread runs for `work`, less the cost of reading the clock.
 #[inline]
 pub fn time_cpu<T>(work: impl FnOnce() -> T) -> (u64, T) {
-    static COST: OnceLock<u64> = OnceLock::new();
-    let cost = *COST.get_or_init(|| cost(cpu));
+    let cost = cpu_cost();
     let start = cpu();
     let done = work();
     ((cpu() - start).saturating_sub(cost), done)
+}
+
+/// The same for each piece of work, as long as there is more.
+pub fn time_cpu_each(mut work: impl FnMut() -> bool) -> impl Iterator<Item = u64> {
+    let cost = cpu_cost();
+    let mut start = Some(cpu());
+    std::iter::from_fn(move || {
+        let before = start.take()?;
+        let goes_on = work();
+        let now = cpu();
+        start = goes_on.then_some(now);
+        Some((now - before).saturating_sub(cost))
+    })
 }

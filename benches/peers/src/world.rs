@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use crate::clock::{time_cpu, time_wall};
+use crate::clock::{time_cpu, time_cpu_each, time_wall};
 use crate::heap;
 use crate::random::Random;
 use crate::roster::{LIMIT, MILLISECOND, Nanos, Roster, SECOND, Server};
@@ -100,13 +100,8 @@ impl<R: Roster> World<R> {
             }
             Watch::Calls => {
                 self.calls.clear();
-                loop {
-                    let (cpu, goes_on) = time_cpu(|| roster.poll(now, server));
-                    self.calls.push(cpu as u32);
-                    if !goes_on {
-                        break;
-                    }
-                }
+                let each = time_cpu_each(|| roster.poll(now, server));
+                self.calls.extend(each.map(|cpu| cpu as u32));
                 calls = self.calls.len() as u32;
                 self.calls.iter().map(|cpu| u64::from(*cpu)).sum()
             }

@@ -44,6 +44,8 @@ pub(super) struct Conn {
     vague: bool,
     /// It was there when time leapt so far that what is overdue is just old.
     aged: bool,
+    /// Nobody polled for so long that the clock of its flush came round.
+    lost: bool,
     /// The flood bucket: tokens × gap, and when that was counted.
     tokens: Nanos,
     counted: Nanos,
@@ -81,6 +83,8 @@ pub(super) struct Model {
     pub(super) now: Nanos,
     /// When nothing was left to do for the last time.
     rested: Nanos,
+    /// When it was polled last.
+    polled: Nanos,
     /// The deadline, and since when it is known to be one.
     deadline: Option<Timestamp>,
     expected: Nanos,
@@ -114,6 +118,7 @@ impl Model {
             resolution: len(resolution).max(2),
             now: at(now),
             rested: at(now),
+            polled: at(now),
             // Nobody is there.
             deadline: None,
             expected: NEVER,
@@ -166,11 +171,19 @@ impl Model {
 
     /// Time goes on.
     pub(super) fn pass(&mut self, now: Timestamp) {
-        let now = self.now.max(at(now));
-        if now - self.now > self.resolution << 26 {
+        if self.is_leap(now) {
             self.conns.iter_mut().for_each(|conn| conn.aged = true);
         }
-        self.now = now;
+        self.now = self.now.max(at(now));
+        if self.now - self.polled > self.resolution << 26 {
+            self.conns.iter_mut().for_each(|conn| conn.lost = true);
+        }
+    }
+
+    /// Whether a call at `now` goes further at once than the roster's clocks
+    /// may tell, of which a quarter of the resolution is a tick at least.
+    pub(super) fn is_leap(&self, now: Timestamp) -> bool {
+        at(now).saturating_sub(self.now) > self.resolution << 26
     }
 
     /// A stall, or with `all` the driver's word for one.
@@ -234,6 +247,7 @@ impl Model {
             silence: self.config.silence_timeout().map(len),
             vague: false,
             aged: false,
+            lost: false,
             tokens: flood.map_or(0, |(gap, strikes)| len(gap) * Nanos::from(strikes)),
             counted: self.now,
             flooded: Flooded::No,
@@ -295,6 +309,7 @@ impl Model {
         conn.in_flight = conn.in_flight.map(|_| now);
         if idle {
             conn.flushed = now;
+            conn.lost = false;
         }
         true
     }
@@ -307,8 +322,10 @@ impl Model {
         if conn.in_flight.take().is_some() {
             conn.landed = Some(now);
             conn.flushed = now;
+            conn.lost = false;
         } else if idle {
             conn.flushed = now;
+            conn.lost = false;
         }
         true
     }
@@ -364,7 +381,8 @@ impl Model {
             // them gave the write its time again.
             let last = self.younger.map_or(since, |younger| younger.at.max(since));
             let write = config.write_timeout().map(len);
-            let last = if conn.vague { NEVER } else { last };
+            let is_known = !conn.vague && !conn.lost;
+            let last = if is_known { last } else { NEVER };
             limit(CloseReason::WriteStalled, (since, last), write);
         }
         if let Some(age) = config.max_age().map(len) {
@@ -392,7 +410,7 @@ impl Model {
         let conn = self.conn(key);
         conn.is_some_and(|conn| {
             let suspect = self.suspect(conn);
-            conn.vague || suspect.is_some() && suspect != conn.forgiven
+            conn.vague || conn.lost || suspect.is_some() && suspect != conn.forgiven
         })
     }
 
@@ -414,7 +432,7 @@ impl Model {
     /// The latest instant of the next heartbeat.
     fn beat_until(&self, conn: &Conn) -> Nanos {
         match self.config.interval().map(len) {
-            Some(interval) if conn.in_flight.is_none() => {
+            Some(interval) if conn.in_flight.is_none() && !conn.lost => {
                 after(conn.flushed, interval.saturating_add(self.resolution))
             }
             _ => NEVER,
@@ -498,6 +516,7 @@ impl Model {
     /// Holds what a poll returned against what it may and must.
     pub(super) fn poll(&mut self, reaped: Option<&Reaped>) -> Verdict {
         self.left_work = reaped.map(|_| self.now);
+        self.polled = self.now;
         self.bore = self.tolerance;
         match reaped {
             None => {
@@ -577,6 +596,7 @@ impl Model {
         }
         if let Some(conn) = self.conn_mut(key) {
             conn.in_flight = Some(now);
+            conn.lost = false;
             conn.probes = probes;
         }
         Ok(())
@@ -624,7 +644,7 @@ impl Model {
             }
             due.least
         };
-        if conn.aged {
+        if conn.aged || conn.lost {
             return Ok(());
         }
         // The earliest limit wins, to the resolution.
