@@ -162,10 +162,11 @@ impl<T> Reaper<T> {
     /// A heartbeat is in flight from now on; gives when it has been so for
     /// too long.
     pub(super) fn ask(&mut self, index: usize) -> u64 {
+        let tick = self.tick();
         if let Some(flush) = self.flushes.get_mut(index) {
-            *flush = Flush::asked(self.tick);
+            *flush = Flush::asked(tick);
         }
-        let asked = self.ticks.end(self.tick);
+        let asked = self.ticks.end(tick);
         asked.saturating_add(self.limits.write)
     }
 
@@ -174,7 +175,7 @@ impl<T> Reaper<T> {
         let mut round = self.round?;
         let interval = self.config.interval?;
         let (now, ahead) = (self.now.as_nanos(), self.ahead().as_nanos());
-        let pace = round.pace(self.roster.len());
+        let (tick, pace) = (self.tick(), round.pace(self.roster.len()));
         round.catch_up(now);
         let mut found = None;
         while found.is_none() && round.at <= ahead && self.visited < BUDGET {
@@ -190,7 +191,7 @@ impl<T> Reaper<T> {
             if flush.is_in_flight() || flush.is_put_off() {
                 continue;
             }
-            let since = self.ticks.start(flush.tick(self.tick));
+            let since = self.ticks.start(flush.tick(tick));
             let wait = Span::from_nanos(now.saturating_sub(since));
             if !is_recent(wait, interval) {
                 found = Some(index);

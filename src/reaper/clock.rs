@@ -3,20 +3,28 @@
 
 use super::amnesty::{self, Amnesty};
 use super::dues::NEVER;
+use super::roster::Slot;
 use super::{Reaper, ticks};
 use crate::time::Timestamp;
 
 impl<T> Reaper<T> {
-    /// Time never goes backwards. Gives the tick that counts for what happens
-    /// at `now`.
+    /// Time never goes backwards.
     #[inline]
-    pub(super) fn advance(&mut self, now: Timestamp) -> u64 {
-        if now >= self.now && now < self.plain {
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        if now == self.now {
+            return; // many packets are read in one turn of a loop
+        }
+        if now > self.now && now < self.plain {
             self.now = now;
         } else {
             self.advance_in_full(now);
         }
-        self.tick
+    }
+
+    /// The tick that counts for what happens now.
+    #[inline]
+    pub(super) const fn tick(&self) -> u64 {
+        self.heard.tick()
     }
 
     #[cold]
@@ -32,7 +40,7 @@ impl<T> Reaper<T> {
                 .grant(amnesty, |at| amnesty::convicts(at, longest, done));
             self.forgave(amnesty);
         }
-        let end = Timestamp::from_nanos(self.ticks.end(self.tick));
+        let end = Timestamp::from_nanos(self.ticks.end(self.tick()));
         self.plain = end.unwrap_or(Timestamp::MAX).min(self.late);
     }
 
@@ -57,14 +65,14 @@ impl<T> Reaper<T> {
     pub(super) fn amnesty(&self) -> Amnesty {
         let tick = match self.amnesties.younger {
             // What was heard since that one is too fresh to matter.
-            Some(last) if last.tick.saturating_add(1) == self.tick => last.tick,
-            _ => self.tick,
+            Some(last) if last.tick.saturating_add(1) == self.tick() => last.tick,
+            _ => self.tick(),
         };
         Amnesty::new(self.now, tick)
     }
 
     pub(super) fn forgave(&mut self, amnesty: Amnesty) {
-        self.tick = amnesty.tick.saturating_add(1);
+        self.heard = Slot::heard(amnesty.tick.saturating_add(1));
         self.counters.stalls = self.counters.stalls.wrapping_add(1);
         let probes = self.config.interval.map_or(NEVER, |_| self.now.as_nanos());
         self.plan(self.next.min(probes));
@@ -73,20 +81,20 @@ impl<T> Reaper<T> {
     /// Goes to `now`, however far: what the clocks of the connections cannot
     /// tell is then just long ago.
     pub(super) fn leap(&mut self, now: Timestamp) {
-        let tick = self.ticks.at(now).max(self.tick);
-        if tick.saturating_sub(self.tick) > ticks::LONGEST {
+        let tick = self.ticks.at(now).max(self.tick());
+        if tick.saturating_sub(self.tick()) > ticks::LONGEST {
             for flush in &mut self.flushes {
                 *flush = flush.aged(tick);
             }
         }
         self.now = now;
-        self.tick = tick;
+        self.heard = Slot::heard(tick);
         if tick >= ticks::LAST {
             let ticks = ticks::surplus(tick);
             let amnesties = self.amnesties;
             self.roster.rebase(|tick| amnesties.rebased(tick, ticks));
             self.amnesties.rebase(ticks);
-            self.tick = tick.saturating_sub(ticks);
+            self.heard = Slot::heard(tick.saturating_sub(ticks));
             self.ticks.rebase(ticks);
         }
     }

@@ -107,11 +107,12 @@ use work::Step;
 pub struct Reaper<T> {
     /// The latest instant seen.
     now: Timestamp,
-    /// The tick that counts for what happens now: that of `now`, or the next
-    /// if an amnesty was granted in it, so that what comes after tells.
-    tick: u64,
+    /// What the slot of a connection becomes that is heard of now. Its tick is
+    /// that of `now`, or the next if an amnesty was granted in that one, so
+    /// that what comes after it tells.
+    heard: Slot,
     /// Until when that is so and no call is a stall, which keeps a call per
-    /// packet down to two compares and two stores.
+    /// packet down to a few compares and stores.
     plain: Timestamp,
     ticks: Ticks,
     roster: Roster<T>,
@@ -182,7 +183,7 @@ impl<T> Reaper<T> {
         ];
         let reaper = Self {
             now,
-            tick: 0,
+            heard: Slot::heard(0),
             plain: now,
             ticks: Ticks::new(ticks::RESOLUTION, now),
             roster: Roster::new(),
@@ -225,7 +226,7 @@ impl<T> Reaper<T> {
             return Err(ConfigError::new("resolution", Rule::AfterInsert));
         }
         self.ticks = Ticks::new(resolution, self.now);
-        self.tick = self.ticks.at(self.now);
+        self.heard = Slot::heard(self.ticks.at(self.now));
         self.ticks.check(&self.config)?;
         self.resolution = resolution;
         self.tolerance = self.config.tolerance().max(resolution);
@@ -255,7 +256,8 @@ impl<T> Reaper<T> {
 
     /// A connection was accepted. Its key is refused once it is gone.
     pub fn insert(&mut self, value: T, now: Timestamp) -> Key {
-        let tick = self.advance(now);
+        self.advance(now);
+        let tick = self.tick();
         let key = self.roster.insert(value, tick);
         let index = key.index();
         while self.dues.len() < self.roster.places() / GROUP {
@@ -287,9 +289,9 @@ impl<T> Reaper<T> {
     /// stale.
     #[inline]
     pub fn received(&mut self, key: Key, now: Timestamp) -> bool {
-        let tick = self.advance(now);
+        self.advance(now);
         match self.config.evidence {
-            Evidence::AnyBytes => self.roster.touch(key, Slot::heard(tick)),
+            Evidence::AnyBytes => self.roster.touch(key, self.heard),
             Evidence::Heartbeats => self.roster.hear(key),
         }
     }
@@ -298,18 +300,19 @@ impl<T> Reaper<T> {
     /// the flood limit. Implies [`received`](Self::received).
     #[inline]
     pub fn heartbeat_received(&mut self, key: Key, now: Timestamp) -> bool {
-        let tick = self.advance(now);
+        self.advance(now);
         if let Some(gap) = self.config.flood_gap {
             self.count_beat(key, gap);
         }
-        self.roster.touch(key, Slot::heard(tick))
+        self.roster.touch(key, self.heard)
     }
 
     /// Bytes of ours were flushed, which pushes the next heartbeat back (with
     /// `only_when_idle`) and shows that output progresses.
     #[inline]
     pub fn sent(&mut self, key: Key, now: Timestamp) -> bool {
-        let tick = self.advance(now);
+        self.advance(now);
+        let tick = self.tick();
         let Some(index) = self.roster.find(key) else {
             return false;
         };
@@ -324,7 +327,8 @@ impl<T> Reaper<T> {
     /// The heartbeat asked for was flushed. Implies [`sent`](Self::sent).
     #[inline]
     pub fn heartbeat_sent(&mut self, key: Key, now: Timestamp) -> bool {
-        let tick = self.advance(now);
+        self.advance(now);
+        let tick = self.tick();
         let Some(index) = self.roster.find(key) else {
             return false;
         };

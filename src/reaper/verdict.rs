@@ -85,7 +85,7 @@ impl<T> Reaper<T> {
         link.suspect = standing.is_suspect;
         link.stalled = standing.since;
         if let Some(flush) = flush.filter(|flush| flush.is_in_flight()) {
-            link.flushed = instant(self.ticks.end(flush.tick(self.tick)));
+            link.flushed = instant(self.ticks.end(flush.tick(self.tick())));
             // A stall gave what was in flight its whole time again.
             link.asked = Some(link.flushed.max(standing.since.unwrap_or(link.flushed)));
         }
@@ -107,7 +107,7 @@ impl<T> Reaper<T> {
         }
         if let Some(flush) = self.flushes.get(index) {
             due = due.min(if flush.is_in_flight() {
-                let since = self.ticks.end(flush.tick(self.tick));
+                let since = self.ticks.end(flush.tick(self.tick()));
                 since.saturating_add(self.limits.write)
             } else {
                 self.beat_bound(index, *flush)
@@ -128,7 +128,7 @@ impl<T> Reaper<T> {
         let Some(interval) = self.config.interval else {
             return NEVER;
         };
-        let flushed = flush.tick(self.tick);
+        let flushed = flush.tick(self.tick());
         let wait = if flush.is_put_off() {
             put_off_wait(interval, index)
         } else if self.config.spread_first_beat {
@@ -172,7 +172,7 @@ impl<T> Reaper<T> {
         if some == 0 {
             return (0, NEVER);
         }
-        let (tick, limits) = (self.tick, &self.limits);
+        let (tick, limits) = (self.tick(), &self.limits);
         let ages = |limit| self.ticks.ages(tick, self.now.as_nanos(), limit);
         let end = |age: u64| self.ticks.end(tick.saturating_sub(age));
         let slots = self.roster.slots_in(group);

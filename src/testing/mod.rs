@@ -6,8 +6,8 @@
 //! any bytes, for those who look for such a panic. [`CheckedReaper`] and
 //! [`RosterScript`] are the same for a [`Reaper`](crate::Reaper).
 //!
-//! The laws, for one session, and for each connection of a roster (there to
-//! its resolution, and without 6, 7 and 9):
+//! The laws, for one session, and for each connection of a roster; there to
+//! its resolution, 7 is about its drain, and 6 and 9 say nothing of it:
 //!
 //! 1. **Never early.** No verdict before its limit has passed.
 //! 2. **Never late.** Polled at its deadlines, with nothing new from the peer,

@@ -33,6 +33,10 @@ const STALE: usize = 32;
 ///
 /// What is inserted are numbers, so that it can be told whose value came back.
 ///
+/// It bears what a roster cannot tell: the order of two stalls in one tick and
+/// of limits that passed in a leap over 2²⁸ ticks, which of two stalls gave a
+/// stalled write its time again, and flushes without a poll for 2³⁰ ticks.
+///
 /// ```
 /// use core::time::Duration;
 /// use nabiz::testing::{CheckedReaper, Reaped};

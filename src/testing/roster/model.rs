@@ -171,12 +171,12 @@ impl Model {
 
     /// Time goes on.
     pub(super) fn pass(&mut self, now: Timestamp) {
-        if self.is_leap(now) {
-            self.conns.iter_mut().for_each(|conn| conn.aged = true);
-        }
+        let is_leap = self.is_leap(now);
         self.now = self.now.max(at(now));
-        if self.now - self.polled > self.resolution << 26 {
-            self.conns.iter_mut().for_each(|conn| conn.lost = true);
+        let is_lost = !is_leap && self.now - self.polled > self.resolution << 28;
+        for conn in &mut self.conns {
+            conn.aged |= is_leap;
+            conn.lost |= is_lost;
         }
     }
 
