@@ -51,7 +51,7 @@ fn handle(mut session: Session) -> Session {
 }
 
 // 1000 times `handle`, `poll` and `deadline`.
-#[library_benchmark(config = limit(133_200))]
+#[library_benchmark(config = limit(137_600))]
 #[bench::received(setup = open)]
 fn turn(mut session: Session) -> Session {
     let mut now = Timestamp::EPOCH;
@@ -65,7 +65,7 @@ fn turn(mut session: Session) -> Session {
 }
 
 // A day, polled at the deadlines only; the peer is heard every half minute.
-#[library_benchmark(config = limit(2_336_000))]
+#[library_benchmark(config = limit(2_257_400))]
 #[bench::idle(setup = open)]
 fn day(mut session: Session) -> Session {
     let mut now = Timestamp::EPOCH;
@@ -105,7 +105,7 @@ fn empty() -> Reaper<()> {
 }
 
 // A packet of each connection.
-#[library_benchmark(config = limit(1_000_000))]
+#[library_benchmark(config = limit(293_500))]
 #[bench::each(setup = crowd)]
 fn touch((mut reaper, keys): (Reaper<()>, Vec<Key>)) -> Reaper<()> {
     for key in keys {
@@ -114,7 +114,7 @@ fn touch((mut reaper, keys): (Reaper<()>, Vec<Key>)) -> Reaper<()> {
     reaper
 }
 
-#[library_benchmark(config = limit(1_000_000))]
+#[library_benchmark(config = limit(2_649_300))]
 #[bench::each(setup = empty)]
 fn insert(mut reaper: Reaper<()>) -> Reaper<()> {
     for _ in 0..CROWD {
@@ -123,7 +123,7 @@ fn insert(mut reaper: Reaper<()>) -> Reaper<()> {
     reaper
 }
 
-#[library_benchmark(config = limit(1_000_000))]
+#[library_benchmark(config = limit(702_400))]
 #[bench::each(setup = crowd)]
 fn remove((mut reaper, keys): (Reaper<()>, Vec<Key>)) -> Reaper<()> {
     for key in keys {
@@ -133,7 +133,7 @@ fn remove((mut reaper, keys): (Reaper<()>, Vec<Key>)) -> Reaper<()> {
 }
 
 // All fell silent together: each is closed.
-#[library_benchmark(config = limit(1_000_000))]
+#[library_benchmark(config = limit(4_355_100))]
 #[bench::all(setup = quiet)]
 fn expire(mut reaper: Reaper<()>) -> Reaper<()> {
     while !reaper.is_empty() {
@@ -155,7 +155,7 @@ fn quiet() -> Reaper<()> {
 
 // Five minutes of a roster whose clients are heard every 55 s: a beat to each
 // every interval, and no verdict.
-#[library_benchmark(config = limit(1_000_000))]
+#[library_benchmark(config = limit(49_363_500))]
 #[bench::steady(setup = crowd)]
 fn minutes((mut reaper, keys): (Reaper<()>, Vec<Key>)) -> Reaper<()> {
     for second in 1..300 {
