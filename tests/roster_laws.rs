@@ -348,6 +348,21 @@ mod found {
     }
 
     #[test]
+    fn a_leap_in_which_the_clock_of_a_flush_comes_round() {
+        let config = Config::server()
+            .without_silence_timeout()
+            .with_stall_tolerance(Duration::from_nanos(1 << 60))
+            .build()
+            .unwrap();
+        let mut reaper = reaper(config);
+        let key = reaper.insert(1, at(0));
+        // 2³⁰ ticks of 2²³ ns, and a bit.
+        let now = later(at(1), Duration::from_nanos(1 << 53));
+        let beat = Reaped::Heartbeat { key, value: 1 };
+        assert_eq!(reaper.poll(now), Some(beat));
+    }
+
+    #[test]
     fn who_comes_when_all_have_gone_is_no_suspect() {
         let mut reaper = reaper(Config::server().build().unwrap());
         let key = reaper.insert(1, at(0));

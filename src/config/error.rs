@@ -98,7 +98,8 @@ pub enum Rule {
     NotServer,
     /// A roster does not tell which answer is whose.
     NotInRoster,
-    /// More than 2²⁸ times half the resolution, 26 days at 20 ms.
+    /// More than 2²⁸ ticks, of which there are two to four in a resolution:
+    /// 26 days at 20 ms.
     TooLongForResolution,
     /// The resolution is set before the first connection comes.
     AfterInsert,

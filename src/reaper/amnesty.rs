@@ -11,7 +11,7 @@ use super::Reaper;
 use super::dues::NEVER;
 use super::work::BUDGET;
 use crate::session::probe_wait;
-use crate::time::{Span, Timestamp};
+use crate::time::Timestamp;
 
 /// A stall that was forgiven, and the round of probes that it asks for.
 #[derive(Clone, Copy, Debug)]
@@ -107,11 +107,6 @@ impl Amnesties {
         let passed = amnesties.filter(|amnesty| amnesty.tick < tick).count();
         tick.saturating_sub(ticks).max(passed as u64)
     }
-}
-
-/// Whether an amnesty that a limit may still follow from has run out.
-pub(super) fn convicts(at: Timestamp, longest: Span, drained: Timestamp) -> bool {
-    at.after(longest).is_none_or(|end| drained < end)
 }
 
 impl<T> Reaper<T> {

@@ -167,7 +167,7 @@ impl<T> Reaper<T> {
             *flush = Flush::asked(tick);
         }
         let asked = self.ticks.end(tick);
-        asked.saturating_add(self.limits.write)
+        asked.saturating_add(self.nanos.write)
     }
 
     /// The next that the round comes by, and that was sent nothing of late.
@@ -193,12 +193,13 @@ impl<T> Reaper<T> {
             }
             let since = self.ticks.start(flush.tick(tick));
             let wait = Span::from_nanos(now.saturating_sub(since));
-            if !is_recent(wait, interval) {
+            if flush.age(tick) > 0 && !is_recent(wait, interval) {
                 found = Some(index);
                 continue;
             }
-            *flush = flush.put_off();
-            let due = since.saturating_add(put_off_wait(interval, index).nanos());
+            let put_off = flush.put_off();
+            *flush = put_off;
+            let due = self.beat_bound(index, put_off);
             self.dues.lower(index / GROUP, due);
         }
         self.round = Some(round);

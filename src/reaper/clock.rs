@@ -1,11 +1,11 @@
 //! How time passes for a roster: in ticks, by leaps, and with stalls that are
 //! forgiven.
 
-use super::amnesty::{self, Amnesty};
+use super::amnesty::Amnesty;
 use super::dues::NEVER;
 use super::roster::Slot;
 use super::{Reaper, ticks};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 impl<T> Reaper<T> {
     /// Time never goes backwards.
@@ -34,10 +34,10 @@ impl<T> Reaper<T> {
         }
         self.leap(now);
         if now > self.late {
-            let (longest, done) = (self.longest, self.done_until());
+            let (longest, done) = (self.longest(), self.done_until());
             let amnesty = self.amnesty();
             self.amnesties
-                .grant(amnesty, |at| amnesty::convicts(at, longest, done));
+                .grant(amnesty, |at| at.after(longest).is_none_or(|end| done < end));
             self.forgave(amnesty);
         }
         let end = Timestamp::from_nanos(self.ticks.end(self.tick()));
@@ -59,6 +59,17 @@ impl<T> Reaper<T> {
         self.done = self.done_until();
         self.next = next;
         self.expect();
+    }
+
+    /// The longest limit in force.
+    fn longest(&self) -> Span {
+        let config = &self.config;
+        let write = config.write_timeout.filter(|_| config.interval.is_some());
+        let common = [config.silence_timeout, config.hello_timeout, write];
+        let own = self.silences.iter().enumerate();
+        let own = own.filter(|(index, _)| self.roster.live_slot(*index).is_some());
+        let all = common.into_iter().chain(own.map(|(_, silence)| *silence));
+        all.flatten().max().unwrap_or(Span::ZERO)
     }
 
     /// An amnesty granted now.
@@ -107,5 +118,22 @@ impl<T> Reaper<T> {
         let late = expected.max(stalled).saturating_add(self.tolerance.nanos());
         self.late = Timestamp::from_nanos(late).unwrap_or(Timestamp::MAX);
         self.plain = self.plain.min(self.late);
+    }
+
+    /// Up to when what is spread may be done early, so that it does not take a
+    /// wake each.
+    pub(super) fn ahead(&self) -> Timestamp {
+        self.now.after(self.resolution).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Plans when there is work again; what should have been before is now.
+    pub(super) fn schedule(&mut self) {
+        let mut next = NEVER;
+        if self.roster.len() > 0 {
+            let drain = self.drain.map_or(NEVER, |drain| drain.next.as_nanos());
+            let spread = self.next_beat_due().min(self.next_probe_due()).min(drain);
+            next = self.dues.earliest().min(spread).max(self.now.as_nanos());
+        }
+        self.plan(next);
     }
 }

@@ -43,6 +43,15 @@ impl Drain {
         self.next = since.after(left).unwrap_or(Timestamp::MAX);
     }
 
+    /// More came: what was planned for few is late.
+    pub(super) fn hasten(&mut self, now: Timestamp, connections: usize) {
+        let planned = self.next;
+        self.pace(now, connections);
+        if connections > 1 {
+            self.next = self.next.min(planned);
+        }
+    }
+
     /// When a connection that is closed now may come back: after the drain,
     /// at an instant of its own.
     pub(super) fn retry_after(&self, seed: u64, link: u32, now: Timestamp) -> Span {

@@ -72,6 +72,12 @@ impl Dues {
         self.groups.len()
     }
 
+    /// When a group is due.
+    #[cfg(test)]
+    pub(super) fn of(&self, group: usize) -> u64 {
+        self.groups.get(group).copied().unwrap_or(NEVER)
+    }
+
     /// The earliest of all.
     #[inline]
     pub(super) fn earliest(&self) -> u64 {

@@ -20,11 +20,16 @@ use super::roster::{Key, Roster};
 pub struct Iter<'a, T> {
     roster: &'a Roster<T>,
     place: usize,
+    left: usize,
 }
 
 impl<'a, T> Iter<'a, T> {
-    pub(super) const fn new(roster: &'a Roster<T>) -> Self {
-        Self { roster, place: 0 }
+    pub(super) fn new(roster: &'a Roster<T>) -> Self {
+        Self {
+            roster,
+            place: 0,
+            left: roster.len(),
+        }
     }
 }
 
@@ -37,12 +42,21 @@ impl<'a, T> IntoIterator for &'a Reaper<T> {
     }
 }
 
+impl<T> ExactSizeIterator for Iter<'_, T> {}
+
+impl<T> core::iter::FusedIterator for Iter<'_, T> {}
+
 impl<'a, T> Iterator for Iter<'a, T> {
     type Item = (Key, &'a T);
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.roster.next(self.place)?;
         self.place = index.saturating_add(1);
+        self.left = self.left.saturating_sub(1);
         Some((self.roster.key(index)?, self.roster.value(index)?))
     }
 }

@@ -4,6 +4,7 @@ mod amnesty;
 mod beats;
 mod bits;
 mod clock;
+mod compare;
 mod drain;
 mod dues;
 mod iter;
@@ -21,7 +22,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::config::{Config, ConfigError, Evidence, Role, Rule};
+use crate::config::{Config, ConfigError, Evidence, Limits, Role, Rule};
 use crate::session::{is_thawing, retire, take_token};
 use crate::time::{Span, Timestamp};
 use amnesty::Amnesties;
@@ -30,7 +31,7 @@ use drain::Drain;
 use dues::{Dues, NEVER};
 use roster::{GROUP, Roster, Slot};
 use ticks::Ticks;
-use verdict::Limits;
+use verdict::Nanos;
 use work::Step;
 
 /// A server's roster of connections: closes what went silent, and beats to
@@ -91,6 +92,20 @@ use work::Step;
 /// # Ok::<(), nabiz::ConfigError>(())
 /// ```
 ///
+/// # Heartbeats
+/// They are spread by place: a round, of an interval less half its jitter,
+/// passes all connections at an even pace, and beats where nothing was sent
+/// for the last sixth of the interval. So who came together, or was sent to
+/// together, does not beat together, and none waits longer than the interval;
+/// but other traffic saves fewer beats than with a session. Without
+/// [`spread_first_beat`](crate::ConfigBuilder::with_spread_first_beat) each
+/// connection beats as its session would, and a broadcast is followed by as
+/// many beats at once.
+///
+/// Of a configuration a roster has no use for `close_grace` (a closed
+/// connection is its owner's) nor, but for the spread of probes where there is
+/// no `silence_timeout`, for `resume_grace`.
+///
 /// # What it costs
 /// Eight bytes and a third for each connection, and the size of an
 /// `Option<T>`; four more where the configuration has an interval, eight each
@@ -133,10 +148,9 @@ pub struct Reaper<T> {
     config: Config,
     seed: u64,
     resolution: Span,
-    /// The shortest tolerance and the longest limit of all that are in force.
+    /// The shortest that any limit so far has asked for.
     tolerance: Span,
-    longest: Span,
-    limits: Limits,
+    nanos: Nanos,
     amnesties: Amnesties,
     round: Option<Round>,
     drain: Option<Drain>,
@@ -176,11 +190,6 @@ impl<T> Reaper<T> {
         if config.expects_answers() {
             return Err(ConfigError::new("max_unanswered", Rule::NotInRoster));
         }
-        let limits = [
-            config.silence_timeout,
-            config.hello_timeout,
-            config.write_timeout,
-        ];
         let reaper = Self {
             now,
             heard: Slot::heard(0),
@@ -198,8 +207,7 @@ impl<T> Reaper<T> {
             seed,
             resolution: ticks::RESOLUTION,
             tolerance: config.tolerance(),
-            longest: limits.into_iter().flatten().max().unwrap_or(Span::ZERO),
-            limits: Limits::of(&config),
+            nanos: Nanos::of(&config),
             amnesties: Amnesties::default(),
             round: None,
             drain: None,
@@ -217,8 +225,10 @@ impl<T> Reaper<T> {
     /// work: the roster then asks to be polled less often. Default 20 ms.
     ///
     /// # Errors
-    /// A resolution of zero, or one so fine that a limit is too long for it (of
-    /// more than 2²⁸ times half of it); a roster with connections.
+    /// A resolution of zero, or one so fine that a limit is too long for it;
+    /// a roster that ever had a connection. A limit may take 2²⁸ ticks, of
+    /// which there are two to four in a resolution: 26 days at 20 ms, 19 hours
+    /// at 1 ms.
     pub fn with_resolution(mut self, resolution: Duration) -> Result<Self, ConfigError> {
         let resolution = Span::saturating(resolution);
         ConfigError::check_span("resolution", resolution)?;
@@ -229,14 +239,18 @@ impl<T> Reaper<T> {
         self.heard = Slot::heard(self.ticks.at(self.now));
         self.ticks.check(&self.config)?;
         self.resolution = resolution;
-        self.tolerance = self.config.tolerance().max(resolution);
+        self.tolerance = self.usual_tolerance();
+        // The clocks of the other scale mean nothing in this one.
+        self.amnesties = Amnesties::default();
+        self.plain = self.now;
         self.round = Round::new(&self.config, resolution, self.now.as_nanos());
         self.expect();
         Ok(self)
     }
 
     /// Reserves memory for so many connections, which then come and go without
-    /// another allocation.
+    /// another allocation, but for one when the first gets a
+    /// [timeout of its own](Self::set_silence_timeout).
     #[must_use]
     pub fn with_capacity(mut self, connections: usize) -> Self {
         self.roster.reserve(connections);
@@ -297,7 +311,8 @@ impl<T> Reaper<T> {
     }
 
     /// A heartbeat of the peer's came: evidence of life, and counted against
-    /// the flood limit. Implies [`received`](Self::received).
+    /// the flood limit. Implies [`received`](Self::received). False, and
+    /// nothing else, if the key is stale.
     #[inline]
     pub fn heartbeat_received(&mut self, key: Key, now: Timestamp) -> bool {
         self.advance(now);
@@ -308,7 +323,8 @@ impl<T> Reaper<T> {
     }
 
     /// Bytes of ours were flushed, which pushes the next heartbeat back (with
-    /// `only_when_idle`) and shows that output progresses.
+    /// `only_when_idle`) and shows that output progresses. False, and nothing
+    /// else, if the key is stale.
     #[inline]
     pub fn sent(&mut self, key: Key, now: Timestamp) -> bool {
         self.advance(now);
@@ -316,15 +332,16 @@ impl<T> Reaper<T> {
         let Some(index) = self.roster.find(key) else {
             return false;
         };
-        if let Some(flush) = self.flushes.get_mut(index) {
+        if let Some(flush) = self.flushes.get(index) {
             if self.config.only_when_idle || flush.is_in_flight() {
-                *flush = flush.flushed(tick);
+                self.flushed(index, flush.flushed(tick));
             }
         }
         true
     }
 
     /// The heartbeat asked for was flushed. Implies [`sent`](Self::sent).
+    /// False, and nothing else, if the key is stale.
     #[inline]
     pub fn heartbeat_sent(&mut self, key: Key, now: Timestamp) -> bool {
         self.advance(now);
@@ -332,15 +349,9 @@ impl<T> Reaper<T> {
         let Some(index) = self.roster.find(key) else {
             return false;
         };
-        if let Some(flush) = self.flushes.get_mut(index) {
-            let was_in_flight = flush.is_in_flight();
-            if self.config.only_when_idle || was_in_flight {
-                *flush = Flush::new(tick);
-            }
-            if was_in_flight {
-                // The next one was not due at all.
-                let flush = *flush;
-                self.fall_due_at(index, self.beat_bound(index, flush));
+        if let Some(flush) = self.flushes.get(index) {
+            if self.config.only_when_idle || flush.is_in_flight() {
+                self.flushed(index, Flush::new(tick));
             }
         }
         true
@@ -395,12 +406,14 @@ impl<T> Reaper<T> {
     }
 
     /// Closes everyone, spread evenly over a window, each with
-    /// [`Draining`](CloseReason::Draining) and a `retry_after` of its own: what
+    /// [`Draining`](crate::CloseReason::Draining) and a `retry_after` of its own: what
     /// is left of the window, and a random part of another one. So neither the
     /// end nor the return is an avalanche.
     ///
     /// Who is inserted meanwhile is closed within the window too; after it, at
-    /// once. Of two drains the one that ends first counts.
+    /// once. Heartbeats and other verdicts go on. It cannot be undone; of two
+    /// drains the one that ends first counts. The times are to the resolution,
+    /// and a `retry_after` counts from its `Close`.
     ///
     /// ```
     /// use core::time::Duration;
@@ -436,7 +449,8 @@ impl<T> Reaper<T> {
     }
 
     /// Bears any silence of this connection: a long poll, a peer that is
-    /// watched by other means. Its other limits stay.
+    /// watched by other means. Its other limits stay. False, and nothing else,
+    /// if the key is stale.
     ///
     /// ```
     /// use core::time::Duration;
@@ -459,7 +473,8 @@ impl<T> Reaper<T> {
     /// Bears so much silence of this connection, in place of the
     /// configuration's `silence_timeout`: for protocols in which the client
     /// says how often it will beat. A limit that is thereby past falls due at
-    /// `now`.
+    /// `now`. Where the stall tolerance is derived, a shorter timeout lowers it
+    /// for the whole roster, for good.
     ///
     /// # Errors
     /// As [`ConfigBuilder::build`](crate::ConfigBuilder::build), and a timeout
@@ -485,7 +500,7 @@ impl<T> Reaper<T> {
         timeout: Duration,
         now: Timestamp,
     ) -> Result<bool, ConfigError> {
-        let config = self.config.with_limits(crate::config::Limits {
+        let config = self.config.with_limits(Limits {
             silence_timeout: Some(timeout),
             ..self.config.limits()
         })?;
@@ -497,7 +512,6 @@ impl<T> Reaper<T> {
         }
         let tolerance = config.tolerance().max(self.resolution);
         self.tolerance = self.tolerance.min(tolerance);
-        self.longest = self.longest.max(silence);
         self.expect();
         Ok(self.bear(key, Some(silence)))
     }
@@ -573,6 +587,12 @@ impl<T> Reaper<T> {
         self.counters
     }
 
+    /// What the configuration tolerates, which a roster can only tell to its
+    /// resolution.
+    fn usual_tolerance(&self) -> Span {
+        self.config.tolerance().max(self.resolution)
+    }
+
     /// Something may be due at `due`; what should have been before falls due
     /// now.
     #[inline]
@@ -588,6 +608,19 @@ impl<T> Reaper<T> {
     fn fall_due(&mut self, index: usize) {
         if let Some(slot) = self.roster.slot(index) {
             self.fall_due_at(index, self.bound(index, slot));
+        }
+    }
+
+    /// Notes a flush. It moves the next beat later, unless there was none to
+    /// come while one was in flight, or each wait is drawn anew.
+    #[inline]
+    fn flushed(&mut self, index: usize, now: Flush) {
+        if let Some(flush) = self.flushes.get_mut(index) {
+            let was_in_flight = flush.is_in_flight();
+            *flush = now;
+            if !now.is_in_flight() && (was_in_flight || self.round.is_none()) {
+                self.fall_due_at(index, self.beat_bound(index, now));
+            }
         }
     }
 
@@ -623,8 +656,8 @@ impl<T> Reaper<T> {
             }
             round.hasten(now.as_nanos(), count);
         }
-        if let Some(drain) = self.drain.as_mut().filter(|_| count == 1) {
-            drain.pace(now, count);
+        if let Some(drain) = &mut self.drain {
+            drain.hasten(now, count);
         }
         self.schedule();
     }
@@ -656,7 +689,7 @@ impl<T> Reaper<T> {
         };
         // What piled up while nobody read comes in a burst.
         if self.amnesties.standing(slot.tick()).is_suspect
-            || is_thawing(self.amnesties.last(), self.tolerance, self.now)
+            || is_thawing(self.amnesties.last(), self.usual_tolerance(), self.now)
         {
             return;
         }
@@ -690,3 +723,6 @@ impl<T> fmt::Debug for Reaper<T> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::roster::Key;
 use crate::session::CloseReason;
 
-/// What [`Reaper::poll`] asks its driver to do.
+/// What [`Reaper::poll`](super::Reaper::poll) asks its driver to do.
 ///
 /// Exhaustive on purpose: a duty that a wildcard swallows is a silent bug.
 ///
@@ -28,7 +28,7 @@ use crate::session::CloseReason;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reap<'a, T> {
     /// Write a heartbeat to this connection, and report
-    /// [`heartbeat_sent`](Reaper::heartbeat_sent) when it is flushed. If that
+    /// [`heartbeat_sent`](super::Reaper::heartbeat_sent) when it is flushed. If that
     /// does not come within `write_timeout`, the connection is closed with
     /// [`WriteStalled`](CloseReason::WriteStalled).
     Heartbeat {
@@ -53,7 +53,7 @@ pub enum Reap<'a, T> {
     Yield,
 }
 
-/// What happened to a roster so far, from [`Reaper::counters`].
+/// What happened to a roster so far, from [`Reaper::counters`](super::Reaper::counters).
 ///
 /// ```
 /// use nabiz::{Config, Reaper, Timestamp};
@@ -75,6 +75,6 @@ pub struct Counters {
     pub closed: u64,
     /// Heartbeats asked for.
     pub heartbeats: u64,
-    /// Stalls forgiven, [`resumed`](Reaper::resumed) included.
+    /// Stalls forgiven, [`resumed`](super::Reaper::resumed) included.
     pub stalls: u64,
 }

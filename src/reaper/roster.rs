@@ -16,7 +16,8 @@ const HEARD: u64 = 1 << 63;
 /// Which connection, in a [`Reaper`](super::Reaper). The key of a connection
 /// that is gone is refused for ever, though its place is used again.
 ///
-/// Eight bytes, in an `Option` too. As [bits](Self::into_bits) it is a token
+/// It is a key to the roster that gave it; in another it opens whoever sits
+/// there. Eight bytes, in an `Option` too. As [bits](Self::into_bits) it is a token
 /// for an event loop: what the loop still has to tell of a connection that is
 /// gone reaches nobody else.
 ///
@@ -62,7 +63,8 @@ impl Key {
         self.0.get()
     }
 
-    /// The key that gave these bits; none for a number that no key gives.
+    /// The key that gave these bits. None where certainly no key did; other
+    /// numbers make a key that may open nothing.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Option<Self> {
         match NonZeroU64::new(bits) {

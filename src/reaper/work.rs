@@ -1,11 +1,10 @@
 //! What a poll does: who is looked at, in which order, and when to pause.
 
-use super::dues::NEVER;
 use super::roster::{GROUP, Key, place};
 use super::verdict::Judgement;
 use super::{Reaper, Visit};
 use crate::session::CloseReason;
-use crate::time::{Span, Timestamp};
+use crate::time::Span;
 
 /// How many connections are looked at between two pauses.
 pub(super) const BUDGET: usize = 1024;
@@ -113,22 +112,5 @@ impl<T> Reaper<T> {
         self.dues.lower(index / GROUP, stalled);
         self.counters.heartbeats = self.counters.heartbeats.wrapping_add(1);
         Step::Heartbeat(index)
-    }
-
-    /// Up to when what is spread may be done early, so that it does not take a
-    /// wake each.
-    pub(super) fn ahead(&self) -> Timestamp {
-        self.now.after(self.resolution).unwrap_or(Timestamp::MAX)
-    }
-
-    /// Plans when there is work again; what should have been before is now.
-    pub(super) fn schedule(&mut self) {
-        let mut next = NEVER;
-        if self.roster.len() > 0 {
-            let drain = self.drain.map_or(NEVER, |drain| drain.next.as_nanos());
-            let spread = self.next_beat_due().min(self.next_probe_due()).min(drain);
-            next = self.dues.earliest().min(spread).max(self.now.as_nanos());
-        }
-        self.plan(next);
     }
 }

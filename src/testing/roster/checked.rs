@@ -556,8 +556,9 @@ impl CheckedReaper {
     /// Law 10: so many polls at an instant, and so many duties at a time.
     fn pace(&mut self, reaped: Option<Reaped>) {
         if self.most_at_once == 0 {
-            // A beat, all probes, and the end, of each; and some pauses.
-            let each = usize::from(self.reaper.config().probes()) + 3;
+            // A beat (or three, if the interval is about the resolution), all
+            // probes, and the end, of each; and some pauses.
+            let each = usize::from(self.reaper.config().probes()) + 5;
             self.most_at_once = self.model.conns.len() * each + 8;
             self.at_once = 0;
         }

@@ -90,11 +90,10 @@ pub(super) struct Model {
     expected: Nanos,
     /// When the last poll left work, if it did.
     left_work: Option<Nanos>,
-    /// The shortest tolerance, and the longest limit, of all in force.
+    /// The shortest tolerance that any limit so far has asked for.
     tolerance: Nanos,
     /// The tolerance at the last poll.
     bore: Nanos,
-    longest: Nanos,
     inputs: u64,
     older: Option<Amnesty>,
     younger: Option<Amnesty>,
@@ -106,11 +105,6 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new(config: Config, resolution: Duration, now: Timestamp) -> Self {
-        let limits = [
-            config.silence_timeout(),
-            config.hello_timeout(),
-            config.write_timeout(),
-        ];
         let tolerance = len(config.stall_tolerance().max(resolution));
         Self {
             config,
@@ -125,7 +119,6 @@ impl Model {
             left_work: None,
             tolerance,
             bore: tolerance,
-            longest: limits.into_iter().flatten().map(len).max().unwrap_or(0),
             inputs: 0,
             older: None,
             younger: None,
@@ -186,6 +179,18 @@ impl Model {
         at(now).saturating_sub(self.now) > self.resolution << 26
     }
 
+    /// The longest limit in force.
+    fn longest(&self) -> Nanos {
+        let config = &self.config;
+        let write = config
+            .write_timeout()
+            .filter(|_| config.interval().is_some());
+        let common = [config.silence_timeout(), config.hello_timeout(), write];
+        let common = common.into_iter().flatten().map(len);
+        let own = self.conns.iter().filter_map(|conn| conn.silence);
+        common.chain(own).max().unwrap_or(0)
+    }
+
     /// A stall, or with `all` the driver's word for one.
     pub(super) fn stall(&mut self, all: bool) {
         self.inputs += 1;
@@ -195,7 +200,8 @@ impl Model {
             heard_as: self.inputs,
         };
         let before = (self.older, self.younger);
-        let convicts = |older: Amnesty| after(older.at, self.longest) > self.rested;
+        let (longest, rested) = (self.longest(), self.rested);
+        let convicts = |older: Amnesty| after(older.at, longest) > rested;
         if all {
             self.older = None;
         } else if !self.older.is_some_and(convicts) {
@@ -284,7 +290,8 @@ impl Model {
             return false;
         };
         // What piled up comes in a burst.
-        let thawing = |stall: Amnesty| now - stall.at <= self.tolerance;
+        let usual = len(self.config.stall_tolerance()).max(self.resolution);
+        let thawing = |stall: Amnesty| now - stall.at <= usual;
         let is_free = self.suspect(conn).is_some() || self.younger.is_some_and(thawing);
         let flood = self.config.flood().filter(|_| !is_free);
         let Some(conn) = self.conn_mut(key) else {
@@ -338,7 +345,6 @@ impl Model {
         if let Some(silence) = silence {
             let tolerance = len(config.stall_tolerance()).max(self.resolution);
             self.tolerance = self.tolerance.min(tolerance);
-            self.longest = self.longest.max(len(silence));
         }
         true
     }
