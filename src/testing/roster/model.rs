@@ -342,7 +342,7 @@ impl Model {
             return false;
         };
         conn.silence = silence.map(len);
-        if let Some(silence) = silence {
+        if silence.is_some() {
             let tolerance = len(config.stall_tolerance()).max(self.resolution);
             self.tolerance = self.tolerance.min(tolerance);
         }
