@@ -92,6 +92,13 @@ fn lives(config: ConfigBuilder, own_timeouts: bool) -> (u64, Seen) {
                     _ => black_box(reaper.silence(key, now).is_some()),
                 };
             }
+            if turn % 50 == 25 {
+                // A flood of one client's.
+                let key = keys[(roll % CAPACITY as u64) as usize];
+                for _ in 0..10 {
+                    black_box(reaper.heartbeat_received(key, now));
+                }
+            }
             if turn % 900 == 500 {
                 reaper.resumed(now);
             }
