@@ -1,11 +1,11 @@
 //! When the roster must send, spread evenly.
 //!
-//! Each round, of about an interval, passes every connection once, in the order
-//! of their places and at an even pace: where it comes by, a beat goes out. So whoever was inserted
-//! together, or sent to together, does not beat together. A connection that
-//! was sent to shortly before needs none; its beat is put off to a place of
-//! its own in what remains of its interval, and the round after next finds it
-//! in step again.
+//! Each round, of about an interval, passes every connection once, in the
+//! order of their places and at an even pace: where it comes by, a beat goes
+//! out. So whoever was inserted together, or sent to together, does not beat
+//! together. A connection that was sent to shortly before needs none; its beat
+//! is put off to an instant of its own in what remains of its interval, and a
+//! later round finds it in step again.
 
 use super::Reaper;
 use super::dues::NEVER;

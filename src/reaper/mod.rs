@@ -63,7 +63,8 @@ use work::Step;
 /// from then on; once a silence. A roster remembers two such stalls. Whoever
 /// fell silent before the older one is not forgiven again; who did since is
 /// forgiven at each until the older has run out, and then once more, so that
-/// polled at any period P a silent peer is closed within 2 × (limit + P).
+/// polled at any period P a silent peer is closed within 2 × (limit + P), limit
+/// being the longest in force for anybody.
 ///
 /// ```
 /// use core::time::Duration;
