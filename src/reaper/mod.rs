@@ -328,34 +328,14 @@ impl<T> Reaper<T> {
     /// else, if the key is stale.
     #[inline]
     pub fn sent(&mut self, key: Key, now: Timestamp) -> bool {
-        self.advance(now);
-        let tick = self.tick();
-        let Some(index) = self.roster.find(key) else {
-            return false;
-        };
-        if let Some(flush) = self.flushes.get(index) {
-            if self.config.only_when_idle || flush.is_in_flight() {
-                self.flushed(index, flush.flushed(tick));
-            }
-        }
-        true
+        self.flush(key, now, Flush::flushed)
     }
 
     /// The heartbeat asked for was flushed. Implies [`sent`](Self::sent).
     /// False, and nothing else, if the key is stale.
     #[inline]
     pub fn heartbeat_sent(&mut self, key: Key, now: Timestamp) -> bool {
-        self.advance(now);
-        let tick = self.tick();
-        let Some(index) = self.roster.find(key) else {
-            return false;
-        };
-        if let Some(flush) = self.flushes.get(index) {
-            if self.config.only_when_idle || flush.is_in_flight() {
-                self.flushed(index, Flush::new(tick));
-            }
-        }
-        true
+        self.flush(key, now, |_, tick| Flush::new(tick))
     }
 
     /// The connection is gone, or is to be: takes it out, and gives back what
@@ -612,17 +592,26 @@ impl<T> Reaper<T> {
         }
     }
 
-    /// Notes a flush. It moves the next beat later, unless there was none to
-    /// come while one was in flight, or each wait is drawn anew.
+    /// Notes a flush, if it counts. It moves the next beat later, unless there
+    /// was none to come while one was in flight, or each wait is drawn anew.
     #[inline]
-    fn flushed(&mut self, index: usize, now: Flush) {
+    fn flush(&mut self, key: Key, now: Timestamp, noted: fn(Flush, u64) -> Flush) -> bool {
+        self.advance(now);
+        let tick = self.tick();
+        let Some(index) = self.roster.find(key) else {
+            return false;
+        };
         if let Some(flush) = self.flushes.get_mut(index) {
             let was_in_flight = flush.is_in_flight();
-            *flush = now;
-            if !now.is_in_flight() && (was_in_flight || self.round.is_none()) {
-                self.fall_due_at(index, self.beat_bound(index, now));
+            if self.config.only_when_idle || was_in_flight {
+                *flush = noted(*flush, tick);
+                let flush = *flush;
+                if !flush.is_in_flight() && (was_in_flight || self.round.is_none()) {
+                    self.fall_due_at(index, self.beat_bound(index, flush));
+                }
             }
         }
+        true
     }
 
     /// Makes room beside the slots that were added.
