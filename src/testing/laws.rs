@@ -1,38 +1,18 @@
 //! A session under watch.
 
-use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::String;
-use core::fmt::{self, Write as _};
+use core::fmt;
 
-use super::model::{Broken, Model, Verdict, broken};
+use super::model::{Model, Verdict, broken};
 use super::span::{at, maybe_at};
+use super::trail::Trail;
 use crate::config::{Config, ConfigError, Limits, Role};
 use crate::session::{Action, Event, Phase, Session};
 use crate::time::Timestamp;
 
-/// How many calls a report shows at most.
-const SHOWN: usize = 200;
-
 /// How many actions may come in a row without an event or a later instant: the
 /// longest is Abort, Reconnect, Connect.
 const MOST_AT_ONCE: u32 = 3;
-
-pub(super) const NAMES: [&str; 13] = [
-    "an honest status",
-    "never early",
-    "never late",
-    "keeps the path warm",
-    "late ticks convict nobody, and forgiveness ends",
-    "once",
-    "only clients return",
-    "no storm",
-    "quiescence",
-    "no carry-over",
-    "total",
-    "replay",
-    "one rule book",
-];
 
 /// A [`Session`] under watch: the same calls, and a panic when one of the
 /// [laws](crate::testing) is broken.
@@ -75,19 +55,12 @@ pub struct Checked {
     model: Model,
     first_config: Config,
     seed: u64,
-    calls: VecDeque<Call>,
-    forgotten: usize,
+    trail: Trail<What>,
     /// Actions since the last event or later instant.
     at_once: u32,
     /// `Shutdown` or `Rejected` came: nobody returns after that.
     finished: bool,
     gave_up: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Call {
-    now: Timestamp,
-    what: What,
 }
 
 #[derive(Clone, Debug)]
@@ -97,13 +70,12 @@ enum What {
     SetLimits(Limits, Result<(), ConfigError>),
 }
 
-impl fmt::Display for Call {
+impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {} ns: ", self.now.as_nanos())?;
-        match &self.what {
-            What::Handle(event) => write!(f, "{event:?}"),
-            What::Poll(action) => write!(f, "poll: {action:?}"),
-            What::SetLimits(limits, result) => write!(f, "{limits:?}: {result:?}"),
+        match self {
+            Self::Handle(event) => write!(f, "{event:?}"),
+            Self::Poll(action) => write!(f, "poll: {action:?}"),
+            Self::SetLimits(limits, result) => write!(f, "{limits:?}: {result:?}"),
         }
     }
 }
@@ -123,8 +95,7 @@ impl Checked {
             model,
             first_config: config,
             seed,
-            calls: VecDeque::new(),
-            forgotten: 0,
+            trail: Trail::new(),
             at_once: 0,
             finished: false,
             gave_up: false,
@@ -145,8 +116,7 @@ impl Checked {
         self.spurious.handle(event, now);
         let began = phase == Phase::Connecting && self.session.phase() == Phase::Open;
         if began {
-            self.calls.clear();
-            self.forgotten = 0;
+            self.trail.clear();
         }
         self.record(What::Handle(event), now);
         if began && self.session.status(now).rtt.is_some() {
@@ -287,33 +257,13 @@ impl Checked {
     }
 
     fn record(&mut self, what: What, now: Timestamp) {
-        if self.calls.len() == SHOWN {
-            self.calls.pop_front();
-            self.forgotten += 1;
-        }
-        self.calls.push_back(Call { now, what });
+        self.trail.record(what, now);
     }
 
     #[track_caller]
     fn demand(&self, verdict: Verdict) {
-        if let Err(Broken { law, why }) = verdict {
-            panic!("{}", self.report(law, &why));
-        }
-    }
-
-    fn report(&self, law: usize, why: &str) -> String {
-        let mut report = format!(
-            "law {law} ({}) is broken: {why}\nseed {}, {:?}\n",
-            NAMES.get(law).unwrap_or(&"?"),
-            self.seed,
-            self.first_config
-        );
-        if self.forgotten > 0 {
-            let _ = writeln!(report, "… {} calls before …", self.forgotten);
-        }
-        for call in &self.calls {
-            let _ = writeln!(report, "{call}");
-        }
-        report
+        let (seed, config) = (self.seed, self.first_config);
+        self.trail
+            .demand(verdict, format_args!("seed {seed}, {config:?}"));
     }
 }

@@ -47,6 +47,7 @@ mod model;
 mod roster;
 mod script;
 mod span;
+mod trail;
 
 pub use laws::Checked;
 pub use roster::{CheckedReaper, Reaped, RosterOutput, RosterScript};

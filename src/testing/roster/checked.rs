@@ -2,9 +2,8 @@
 
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write as _;
+use core::fmt;
 use core::time::Duration;
 
 use super::model::Model;
@@ -12,13 +11,10 @@ use super::sessions::Sessions;
 use crate::config::{Config, ConfigError, Rule};
 use crate::reaper::{Counters, Key, Reap, Reaper};
 use crate::session::CloseReason;
-use crate::testing::laws::NAMES;
-use crate::testing::model::{Broken, Verdict, broken};
+use crate::testing::model::{Verdict, broken};
 use crate::testing::span::{Nanos, at, len, maybe_at};
+use crate::testing::trail::Trail;
 use crate::time::Timestamp;
-
-/// How many calls a report shows at most.
-const SHOWN: usize = 200;
 
 /// How many stale keys are tried again.
 const STALE: usize = 32;
@@ -71,8 +67,7 @@ pub struct CheckedReaper {
     seed: u64,
     counters: Counters,
     stale: VecDeque<Key>,
-    calls: VecDeque<Call>,
-    forgotten: usize,
+    trail: Trail<What>,
     /// Answers to polls since time went on or something else happened, and how
     /// many there may be.
     at_once: usize,
@@ -146,12 +141,6 @@ impl From<Reap<'_, u64>> for Reaped {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Call {
-    now: Timestamp,
-    what: What,
-}
-
 #[allow(dead_code)] // a report tells them by `Debug`
 #[derive(Clone, Copy, Debug)]
 enum What {
@@ -166,6 +155,12 @@ enum What {
     Resumed,
     Exempt(Key),
     SetSilenceTimeout(Key, Duration, Result<bool, ConfigError>),
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
 }
 
 impl CheckedReaper {
@@ -187,8 +182,7 @@ impl CheckedReaper {
             sessions: None,
             seed,
             stale: VecDeque::new(),
-            calls: VecDeque::new(),
-            forgotten: 0,
+            trail: Trail::new(),
             at_once: 0,
             most_at_once: 0,
             unpaused: 0,
@@ -624,35 +618,17 @@ impl CheckedReaper {
     }
 
     fn record(&mut self, what: What, now: Timestamp) {
-        if self.calls.len() == SHOWN {
-            self.calls.pop_front();
-            self.forgotten += 1;
-        }
-        self.calls.push_back(Call { now, what });
+        self.trail.record(what, now);
     }
 
     #[track_caller]
     fn demand(&self, verdict: Verdict) {
-        if let Err(Broken { law, why }) = verdict {
-            panic!("{}", self.report(law, &why));
-        }
-    }
-
-    fn report(&self, law: usize, why: &str) -> String {
-        let mut report = format!(
-            "law {law} ({}) is broken: {why}\nseed {}, resolution {:?}, {:?}\n",
-            NAMES.get(law).unwrap_or(&"?"),
-            self.seed,
-            self.reaper.resolution(),
-            self.reaper.config(),
+        let (seed, resolution) = (self.seed, self.reaper.resolution());
+        let config = self.reaper.config();
+        self.trail.demand(
+            verdict,
+            format_args!("seed {seed}, resolution {resolution:?}, {config:?}"),
         );
-        if self.forgotten > 0 {
-            let _ = writeln!(report, "… {} calls before …", self.forgotten);
-        }
-        for Call { now, what } in &self.calls {
-            let _ = writeln!(report, "at {} ns: {what:?}", now.as_nanos());
-        }
-        report
     }
 }
 
