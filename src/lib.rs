@@ -81,8 +81,12 @@ mod session;
 pub mod testing;
 mod time;
 
+#[cfg(feature = "smol")]
+pub use adapters::smol;
+#[cfg(feature = "tokio")]
+pub use adapters::tokio;
 #[cfg(feature = "std")]
-pub use adapters::blocking;
+pub use adapters::{blocking, runtime};
 pub use backoff::{Backoff, Delays, Jitter};
 pub use config::{
     Config, ConfigBuilder, ConfigError, End, Evidence, Incompatible, Limits, Role, Rule,

@@ -2,11 +2,14 @@
 //! for a client that stays connected.
 
 mod pulse;
+mod registry;
 mod transport;
 
 pub use super::clock::Clock;
 pub use super::link::{LinkEvent, SendError, random_seed};
+pub use super::registry::{Duty, Lease};
 pub use pulse::Pulse;
+pub use registry::Driver;
 pub use transport::{Transport, dial_tcp, is_timeout};
 
 use core::fmt;
@@ -17,11 +20,15 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
-use super::link::{Engine, Step};
+use super::clock::NAP;
+use super::link::{Engine, Output, Step};
 use crate::config::{Config, ConfigError, Limits, Role, Rule};
 use crate::session::{Event, HeartbeatId, Status};
 use crate::time::Timestamp;
 use pulse::wait_until;
+
+/// A server's roster, for a thread per connection.
+pub type Registry = super::registry::Registry<Driver>;
 
 /// A client that stays connected over a byte stream.
 ///
@@ -88,9 +95,6 @@ struct State<T> {
 const GLANCE: Duration = Duration::from_millis(50);
 /// How soon a link tries again to write what the peer does not read.
 const RETRY_WRITE: Duration = Duration::from_millis(10);
-/// The longest a link sleeps without a look at the clock, which may have
-/// jumped: timers stand still while the machine sleeps.
-const NAP: Duration = Duration::from_secs(10);
 
 impl Link<TcpStream> {
     /// A link over TCP to `address`, resolved anew for each dial, by the
@@ -465,6 +469,17 @@ impl<T: Transport> Shared<T> {
     }
 }
 
+/// A blocking transport holds nothing back.
+impl<T: Transport> Output for &T {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_now(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl<T: Transport> State<T> {
     /// Writes what the transport takes without waiting, and says whether it
     /// would take more.
@@ -472,7 +487,7 @@ impl<T: Transport> State<T> {
         let Some(transport) = &self.transport else {
             return false;
         };
-        let flushed = self.engine.flush(now, |bytes| transport.write_now(bytes));
+        let flushed = self.engine.flush(now, &mut &**transport);
         flushed.unwrap_or_else(|error| {
             self.broken.get_or_insert(error);
             false

@@ -1,5 +1,6 @@
 //! Which time a connection lives by.
 
+use core::time::Duration;
 use std::time::Instant;
 
 use crate::time::Timestamp;
@@ -24,6 +25,14 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Source);
 
+/// The longest wait without a look at the clock, which may have jumped: timers
+/// stand still while the machine sleeps.
+pub(super) const NAP: Duration = Duration::from_secs(10);
+
+/// The shortest wait: a socket refuses none, and a timer of none might ring
+/// before the input was looked at.
+pub(super) const LEAST_WAIT: Duration = Duration::from_millis(1);
+
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Monotonic {
@@ -31,6 +40,10 @@ enum Source {
     },
     #[cfg(any(target_os = "linux", target_os = "android"))]
     Boottime,
+    #[cfg(feature = "tokio")]
+    Tokio {
+        start: ::tokio::time::Instant,
+    },
 }
 
 impl Clock {
@@ -50,16 +63,32 @@ impl Clock {
         Self(Source::Boottime)
     }
 
+    /// [`tokio::time::Instant`], counted from this call: the time of tests
+    /// under [`tokio::time::pause`], which other clocks know nothing of. It
+    /// does not count the time asleep on Linux.
+    ///
+    /// [`tokio::time::Instant`]: ::tokio::time::Instant
+    /// [`tokio::time::pause`]: https://docs.rs/tokio/latest/tokio/time/fn.pause.html
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn tokio() -> Self {
+        Self(Source::Tokio {
+            start: ::tokio::time::Instant::now(),
+        })
+    }
+
     /// The time by this clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let since_epoch = match self.0 {
             Source::Monotonic { start } => start.elapsed(),
+            #[cfg(feature = "tokio")]
+            Source::Tokio { start } => start.elapsed(),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Source::Boottime => {
                 let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
                 // Neither part of it is ever negative.
-                core::time::Duration::new(
+                Duration::new(
                     u64::try_from(now.tv_sec).unwrap_or(0),
                     u32::try_from(now.tv_nsec).unwrap_or(0),
                 )
@@ -83,7 +112,6 @@ impl Default for Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::time::Duration;
 
     fn advances(clock: Clock) {
         let earlier = clock.now();

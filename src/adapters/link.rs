@@ -144,6 +144,15 @@ const MOST_WRITES: usize = 64;
 const MOST_READS: u32 = 64;
 const MOST_BYTES: usize = 4 << 20;
 
+/// Where a link's bytes go. Neither call waits: what cannot be done at once
+/// fails with `WouldBlock`.
+pub(super) trait Output {
+    /// Takes some of the bytes.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Lets go of what it took.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
 /// What the runtime is to do next.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -166,6 +175,8 @@ pub(super) struct Engine {
     session: Session,
     heartbeat: Heartbeat,
     outbox: Outbox,
+    /// Written, but not known to have left the transport.
+    unflushed: Option<Flushed>,
     send_limit: usize,
     reports: VecDeque<LinkEvent<'static>>,
     /// How the link ended, while its user does not know yet.
@@ -198,6 +209,7 @@ impl Engine {
             session: Session::new(config, seed, now),
             heartbeat,
             outbox: Outbox::default(),
+            unflushed: None,
             send_limit: SEND_LIMIT,
             reports: VecDeque::new(),
             end: None,
@@ -274,33 +286,62 @@ impl Engine {
     }
 
     pub(super) fn has_output(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || self.unflushed.is_some()
     }
 
-    /// Writes until `write` takes no more, and says whether it would take more.
-    /// An error other than `WouldBlock` is the transport's end.
+    /// Writes until `write` or `flush` takes no more, and says whether it would
+    /// take more. An error other than `WouldBlock` is the transport's end.
+    ///
+    /// `flush` is for transports that hold back what was written: what did not
+    /// leave them is not sent.
     pub(super) fn flush(
         &mut self,
         now: Timestamp,
-        mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+        transport: &mut impl Output,
     ) -> io::Result<bool> {
         for _ in 0..MOST_WRITES {
-            match self.outbox.flush(&mut write) {
-                None => break,
-                Some(Ok(Flushed::Some)) => self.flushed(Event::Sent, now),
-                Some(Ok(Flushed::Heartbeat(id))) => {
+            if self.unflushed.is_none() {
+                match self.outbox.flush(|bytes| transport.write(bytes)) {
+                    None => break,
+                    Some(Ok(flushed)) => self.unflushed = Some(flushed),
+                    Some(Err(error)) => match self.output_failed(error) {
+                        Some(outcome) => return outcome,
+                        None => continue,
+                    },
+                }
+            }
+            if let Err(error) = transport.flush() {
+                match self.output_failed(error) {
+                    Some(outcome) => return outcome,
+                    None => continue,
+                }
+            }
+            match self.unflushed.take() {
+                Some(Flushed::Heartbeat(id)) => {
                     self.flushed(Event::HeartbeatSent, now);
                     self.reports.push_back(LinkEvent::HeartbeatSent { id });
                 }
-                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Some(Err(error)) => {
-                    self.outbox.clear();
-                    return Err(error);
-                }
+                _ => self.flushed(Event::Sent, now),
             }
         }
         Ok(true)
+    }
+
+    /// None: to be tried again at once.
+    fn output_failed(&mut self, error: io::Error) -> Option<io::Result<bool>> {
+        match error.kind() {
+            io::ErrorKind::Interrupted => None,
+            io::ErrorKind::WouldBlock => Some(Ok(false)),
+            _ => {
+                self.clear_output();
+                Some(Err(error))
+            }
+        }
+    }
+
+    fn clear_output(&mut self) {
+        self.outbox.clear();
+        self.unflushed = None;
     }
 
     /// A write that comes late must not spend the forgiveness that belongs to
@@ -320,17 +361,12 @@ impl Engine {
     /// Whether a step at `now` would call the peer dead. Then what is there to
     /// read is to be read first: it may withdraw the verdict.
     pub(super) fn would_convict(&self, now: Timestamp) -> bool {
-        self.is_due(now)
-            && (self.reads < MOST_READS || self.bytes < MOST_BYTES)
-            && matches!(
-                self.session.clone().poll(now),
-                Some(Action::Close(reason)) if reason.is_liveness()
-            )
+        (self.reads < MOST_READS || self.bytes < MOST_BYTES) && self.session.would_convict(now)
     }
 
     /// The dial succeeded; false if it is not wanted any more.
     pub(super) fn connected(&mut self, now: Timestamp) -> bool {
-        self.outbox.clear();
+        self.clear_output();
         self.greeted = false;
         self.finished = false;
         self.flushed_late = None;
@@ -360,7 +396,7 @@ impl Engine {
         end.error = end.error.take().or(error);
         end.silence = end.silence.or(silence);
         self.up = false;
-        self.outbox.clear();
+        self.clear_output();
         self.session.handle(Event::Disconnected, now);
         if is_dial {
             self.slow_dial_is_no_stall(now);
@@ -414,7 +450,7 @@ impl Engine {
                 }
                 Action::Abort => {
                     self.up = false;
-                    self.outbox.clear();
+                    self.clear_output();
                     return Step::Drop;
                 }
                 Action::Reconnect { after, attempt } => {
@@ -441,7 +477,7 @@ impl Engine {
                 self.report_end(None, status.attempt);
                 Step::Done
             }
-            Phase::Closing if self.outbox.is_empty() && !self.finished => {
+            Phase::Closing if !self.has_output() && !self.finished => {
                 self.finished = true;
                 Step::Finish
             }

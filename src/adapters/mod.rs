@@ -5,3 +5,11 @@ pub mod blocking;
 mod clock;
 mod link;
 mod outbox;
+mod registry;
+pub mod runtime;
+#[cfg(feature = "smol")]
+pub mod smol;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod task;
+#[cfg(feature = "tokio")]
+pub mod tokio;

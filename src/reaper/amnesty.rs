@@ -9,6 +9,7 @@
 
 use super::Reaper;
 use super::dues::NEVER;
+use super::news::News;
 use super::work::BUDGET;
 use crate::session::probe_wait;
 use crate::time::Timestamp;
@@ -80,6 +81,15 @@ impl Amnesties {
         }
     }
 
+    /// The tick of evidence that came at an instant: later than that of any
+    /// amnesty granted by then.
+    pub(super) fn passed(&self, at: Timestamp, tick: u64) -> u64 {
+        let amnesties = [&self.older, &self.younger].into_iter().flatten();
+        let passed = amnesties.filter(|amnesty| amnesty.at <= at);
+        let after = passed.map(|amnesty| amnesty.tick.saturating_add(1));
+        after.fold(tick, u64::max)
+    }
+
     /// Nobody is left who would be asked.
     pub(super) fn end_probes(&mut self) {
         for amnesty in [&mut self.older, &mut self.younger].into_iter().flatten() {
@@ -111,7 +121,7 @@ impl Amnesties {
 
 impl<T> Reaper<T> {
     /// The next that is suspect and to be asked for a probe.
-    pub(super) fn next_probe(&mut self) -> Option<usize> {
+    pub(super) fn next_probe(&mut self, news: &impl Fn(&T) -> News) -> Option<usize> {
         if self.next_probe_due() > self.now.as_nanos() {
             return None;
         }
@@ -119,13 +129,17 @@ impl<T> Reaper<T> {
             mut older,
             mut younger,
         } = self.amnesties;
-        let found = self.next_probe_of(older.as_mut());
-        let found = found.or_else(|| self.next_probe_of(younger.as_mut()));
+        let found = self.next_probe_of(older.as_mut(), news);
+        let found = found.or_else(|| self.next_probe_of(younger.as_mut(), news));
         self.amnesties = Amnesties { older, younger };
         found
     }
 
-    fn next_probe_of(&mut self, amnesty: Option<&mut Amnesty>) -> Option<usize> {
+    fn next_probe_of(
+        &mut self,
+        amnesty: Option<&mut Amnesty>,
+        news: &impl Fn(&T) -> News,
+    ) -> Option<usize> {
         let amnesty = amnesty?;
         while self.probe_due(amnesty) <= self.now.as_nanos() && self.visited < BUDGET {
             let Some(index) = self.roster.next(amnesty.cursor) else {
@@ -135,6 +149,7 @@ impl<T> Reaper<T> {
             };
             amnesty.cursor = index.saturating_add(1);
             self.looked_at(1);
+            self.learn(index, news);
             let standing = self.amnesties.standing(self.roster.slot(index)?.tick());
             let is_ours = standing.is_suspect && standing.since == Some(amnesty.at);
             if is_ours && !self.flushes.get(index)?.is_in_flight() {

@@ -9,6 +9,7 @@
 
 use super::Reaper;
 use super::dues::NEVER;
+use super::news::News;
 use super::roster::GROUP;
 use super::ticks;
 use super::work::BUDGET;
@@ -171,7 +172,7 @@ impl<T> Reaper<T> {
     }
 
     /// The next that the round comes by, and that was sent nothing of late.
-    pub(super) fn next_beat(&mut self) -> Option<usize> {
+    pub(super) fn next_beat(&mut self, news: &impl Fn(&T) -> News) -> Option<usize> {
         let mut round = self.round?;
         let interval = self.config.interval?;
         let (now, ahead) = (self.now.as_nanos(), self.ahead().as_nanos());
@@ -185,6 +186,7 @@ impl<T> Reaper<T> {
             round.next = index.saturating_add(1);
             round.at = round.at.saturating_add(pace);
             self.looked_at(1);
+            self.learn(index, news);
             let Some(flush) = self.flushes.get_mut(index) else {
                 break;
             };

@@ -8,6 +8,7 @@ mod compare;
 mod drain;
 mod dues;
 mod iter;
+mod news;
 mod reap;
 mod roster;
 mod ticks;
@@ -15,6 +16,8 @@ mod verdict;
 mod work;
 
 pub use iter::Iter;
+#[cfg(feature = "std")]
+pub(crate) use news::News;
 pub use reap::{Counters, Reap};
 pub use roster::Key;
 
@@ -349,28 +352,7 @@ impl<T> Reaper<T> {
     /// What to do at `now`; call until `None`. Calls too many change nothing.
     pub fn poll(&mut self, now: Timestamp) -> Option<Reap<'_, T>> {
         self.advance(now);
-        if self.busy.is_none() && self.now.as_nanos() < self.next {
-            return None;
-        }
-        match self.work() {
-            Step::Heartbeat(index) => Some(Reap::Heartbeat {
-                key: self.roster.key(index)?,
-                value: self.roster.value_mut(index)?,
-            }),
-            Step::Close {
-                key,
-                value,
-                reason,
-                retry_after,
-            } => Some(Reap::Close {
-                key,
-                value,
-                reason,
-                retry_after: retry_after.map(Span::duration),
-            }),
-            Step::Yield => Some(Reap::Yield),
-            Step::Rest => None,
-        }
+        self.poll_now(&|_| news::News::default())
     }
 
     /// When to poll again, unless there is none to poll for. Never later than

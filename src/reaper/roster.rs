@@ -40,6 +40,10 @@ const HEARD: u64 = 1 << 63;
 pub struct Key(NonZeroU64);
 
 impl Key {
+    /// A key to a place that no roster has.
+    #[cfg(feature = "std")]
+    pub(crate) const NOBODY: Self = Self(NonZeroU64::MAX);
+
     const fn new(index: usize, generation: NonZeroU64) -> Self {
         let index = (index as u64) << GENERATION_BITS;
         // No memory holds so many that an index would lose bits.

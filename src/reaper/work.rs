@@ -1,5 +1,6 @@
 //! What a poll does: who is looked at, in which order, and when to pause.
 
+use super::news::News;
 use super::roster::{GROUP, Key, place};
 use super::verdict::Judgement;
 use super::{Reaper, Visit};
@@ -24,9 +25,9 @@ pub(super) enum Step<T> {
 
 impl<T> Reaper<T> {
     /// The next duty, or what else a poll comes to.
-    pub(super) fn work(&mut self) -> Step<T> {
+    pub(super) fn work(&mut self, news: &impl Fn(&T) -> News) -> Step<T> {
         self.done = self.done_until();
-        let step = self.step();
+        let step = self.step(news);
         if matches!(step, Step::Yield | Step::Rest) {
             self.visited = 0;
         }
@@ -41,12 +42,13 @@ impl<T> Reaper<T> {
         step
     }
 
-    fn step(&mut self) -> Step<T> {
+    fn step(&mut self, news: &impl Fn(&T) -> News) -> Step<T> {
         let now = self.now.as_nanos();
         while self.visited < BUDGET {
             if self.visit.todo != 0 {
                 let index = place(self.visit.group, self.visit.todo);
                 self.visit.todo &= self.visit.todo.wrapping_sub(1);
+                self.learn(index, news);
                 match self.judge(index) {
                     Judgement::Close(reason) => {
                         if let Some(step) = self.close(index, reason, None) {
@@ -63,7 +65,7 @@ impl<T> Reaper<T> {
                 self.visit(group);
             } else if let Some(step) = self.drain_one() {
                 return step;
-            } else if let Some(index) = self.next_probe().or_else(|| self.next_beat()) {
+            } else if let Some(index) = self.next_probe(news).or_else(|| self.next_beat(news)) {
                 return self.beat(index);
             } else if self.visited < BUDGET {
                 return Step::Rest;

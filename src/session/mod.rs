@@ -193,6 +193,17 @@ impl Session {
         self.poll_in_full(now)
     }
 
+    /// Whether a poll at `now` would call the peer dead: what came from it
+    /// meanwhile is to be read first.
+    #[cfg(feature = "std")]
+    pub(crate) fn would_convict(&self, now: Timestamp) -> bool {
+        self.deadline().is_some_and(|due| due <= now)
+            && matches!(
+                self.clone().poll(now),
+                Some(Action::Close(reason)) if reason.is_liveness()
+            )
+    }
+
     /// When to poll again, unless something happens first. None: never.
     ///
     /// It lies in the past while an action is due that was not polled for.

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use super::{Clock, NAP, random_seed};
+use super::{Clock, random_seed};
+use crate::adapters::clock::{LEAST_WAIT, NAP};
 use crate::config::{Config, ConfigError, Limits};
 use crate::session::{Action, Event, Session, Status};
 use crate::time::Timestamp;
@@ -124,6 +125,5 @@ impl Pulse {
 /// Long enough for a socket timeout, which zero is not; never longer than a
 /// nap.
 pub(super) fn wait_until(due: Timestamp, now: Timestamp) -> Duration {
-    const LEAST: Duration = Duration::from_millis(1);
-    due.saturating_duration_since(now).clamp(LEAST, NAP)
+    due.saturating_duration_since(now).clamp(LEAST_WAIT, NAP)
 }

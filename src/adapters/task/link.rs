@@ -1,0 +1,601 @@
+//! A client that stays connected.
+
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::boxed::Box;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::vec::Vec;
+
+use super::alarm::Alarm;
+use super::{Runtime, Stream};
+use crate::adapters::clock::Clock;
+use crate::adapters::link::{Engine, LinkEvent, Output, SendError, Step, random_seed};
+use crate::config::{Config, ConfigError, Limits, Role, Rule};
+use crate::session::{Event, HeartbeatId, Phase, Status};
+use crate::time::Timestamp;
+
+/// A client that stays connected over a byte stream.
+///
+/// [`next`](Self::next) is the whole driver: it dials, reads, beats, judges,
+/// waits and dials again, and is ready when there is something to tell. All
+/// I/O happens inside it, so await it in a loop. It is cancel-safe, and so
+/// may be one branch of a `select!`; [`handle`](Self::handle) gives other tasks
+/// a way to send, to retry now, to shut down and to watch.
+///
+/// Heartbeats go out between the caller's messages, never inside one, also
+/// when the transport took only part of it. A peer that stops reading delays
+/// no verdict: nothing here waits for a write. What was read is never lost to
+/// a verdict, and what can be read is read before one is taken.
+///
+/// It may be made anywhere, and awaited where the runtime's timers run.
+pub struct Link<R: Runtime, T> {
+    shared: Arc<Shared>,
+    connect: Box<dyn FnMut() -> Dial<T> + Send>,
+    dial: Option<Dial<T>>,
+    transport: Option<Pin<Box<T>>>,
+    /// A write failed; what the peer still said is read before the link ends.
+    broken: Option<io::Error>,
+    /// The peer is being told that no more will be sent.
+    is_finishing: bool,
+    alarm: Alarm<R>,
+    /// `Up` was returned, and `next` not called since.
+    is_greeting: bool,
+}
+
+type Dial<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+/// What became of a call to drive the link.
+enum Driven {
+    Report(LinkEvent<'static>),
+    Read(usize),
+    Done,
+}
+
+/// What became of a read.
+enum Read {
+    Bytes(usize),
+    /// Nothing came, and the task is woken when something does.
+    Nothing,
+    /// The transport is gone, and to be dropped.
+    Gone,
+}
+
+impl<R: Runtime, T: Stream<R>> Link<R, T> {
+    /// A link over what `connect` makes, by the default [`Clock`] and with a
+    /// random seed. `heartbeat` writes the heartbeat's bytes.
+    ///
+    /// The future of `connect` is dropped when the dial takes longer than
+    /// `connect_timeout`, or is not wanted any more. `heartbeat` is called while
+    /// the link is locked: it must not use the link's own handle.
+    ///
+    /// # Errors
+    /// Where the configuration is a server's.
+    pub fn new<F>(
+        config: Config,
+        heartbeat: impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static,
+        connect: impl FnMut() -> F + Send + 'static,
+    ) -> Result<Self, ConfigError>
+    where
+        F: Future<Output = io::Result<T>> + Send + 'static,
+    {
+        Self::with(config, random_seed(), Clock::default(), heartbeat, connect)
+    }
+
+    /// The same with this seed, by this clock.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with<F>(
+        config: Config,
+        seed: u64,
+        clock: Clock,
+        heartbeat: impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static,
+        mut connect: impl FnMut() -> F + Send + 'static,
+    ) -> Result<Self, ConfigError>
+    where
+        F: Future<Output = io::Result<T>> + Send + 'static,
+    {
+        if config.role() != Role::Client {
+            return Err(ConfigError::new("role", Rule::NotClient));
+        }
+        let engine = Engine::new(config, seed, Box::new(heartbeat), clock.now());
+        Ok(Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    phase: engine.session().phase(),
+                    engine,
+                    driver: None,
+                    changes: 0,
+                    watchers: Vec::new(),
+                }),
+                clock,
+            }),
+            connect: Box::new(move || Box::pin(connect())),
+            dial: None,
+            transport: None,
+            broken: None,
+            is_finishing: false,
+            alarm: Alarm::new(),
+            is_greeting: false,
+        })
+    }
+
+    /// What happened next; waits for it. None: the link is done for good.
+    ///
+    /// Received bytes are put into `buffer`; with an empty one nothing is read,
+    /// and the end of the stream not noticed.
+    ///
+    /// Cancel-safe: a future dropped before it was ready has taken nothing that
+    /// the next one will not give.
+    pub async fn next<'b>(&mut self, buffer: &'b mut [u8]) -> Option<LinkEvent<'b>> {
+        match poll_fn(|cx| self.poll_driven(cx, buffer)).await {
+            Driven::Report(report) => Some(report),
+            Driven::Read(read) => buffer.get(..read).map(LinkEvent::Data),
+            Driven::Done => None,
+        }
+    }
+
+    /// Ends it for good: what waits is still written, the peer is told, and
+    /// this is ready when it has closed too, or after `close_grace`. What still
+    /// comes is thrown away; to read it, use [`report`](Self::report) with
+    /// [`Event::Shutdown`] and go on with [`next`](Self::next).
+    ///
+    /// Cancel-safe: the link goes on ending with the next call of `next`.
+    pub async fn shutdown(&mut self) {
+        self.report(Event::Shutdown);
+        let mut buffer = [0; 256];
+        while self.next(&mut buffer).await.is_some() {}
+    }
+
+    fn poll_driven(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Driven> {
+        let shared = Arc::clone(&self.shared);
+        let old = shared.lock().driven_by(cx.waker());
+        drop(old);
+        let driven = self.drive(&shared, cx, buffer);
+        shared.publish();
+        driven
+    }
+
+    fn drive(&mut self, shared: &Shared, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Driven> {
+        if self.is_greeting {
+            self.is_greeting = false;
+            shared.lock().engine.greeted();
+        }
+        loop {
+            // A dial that is done is not too late.
+            self.poll_dial(shared, cx);
+            let mut state = shared.lock();
+            if let Some(report) = state.engine.report() {
+                self.is_greeting = matches!(report, LinkEvent::Up { .. });
+                return Poll::Ready(Driven::Report(report));
+            }
+            // The step is taken at the same instant: what came until then has
+            // been read.
+            let now = shared.clock.now();
+            if state.engine.would_convict(now) {
+                let due = state.engine.session().deadline().unwrap_or(now);
+                match self.read(&mut state.engine, shared.clock, cx, buffer) {
+                    Read::Bytes(read) => return Poll::Ready(Driven::Read(read)),
+                    Read::Gone => {
+                        drop(state);
+                        self.drop_transport();
+                        continue;
+                    }
+                    Read::Nothing => {}
+                }
+                // Where the timer rings, the reactor has told of all input.
+                match self.alarm.poll(cx, due, now) {
+                    Poll::Ready(rang) if rang >= due => {}
+                    Poll::Ready(_) => continue,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let until = match state.engine.step(now) {
+                Step::Dial { .. } => {
+                    drop(state); // the caller's code may use a handle
+                    self.dial = Some((self.connect)());
+                    continue;
+                }
+                Step::Transfer { until } => {
+                    let had_output = state.engine.has_output();
+                    let may_write = self.write(&mut state.engine, now, cx);
+                    let has_output = state.engine.has_output();
+                    if had_output && !has_output || state.engine.has_reports() {
+                        continue; // the next step may be another one
+                    }
+                    self.poll_finish(cx);
+                    match self.read(&mut state.engine, shared.clock, cx, buffer) {
+                        Read::Bytes(read) => return Poll::Ready(Driven::Read(read)),
+                        Read::Gone => {
+                            drop(state);
+                            self.drop_transport();
+                            continue;
+                        }
+                        Read::Nothing => {}
+                    }
+                    if has_output && may_write {
+                        // Others get their turn, the timer among them.
+                        cx.waker().wake_by_ref();
+                    }
+                    until
+                }
+                Step::Finish => {
+                    self.is_finishing = true;
+                    continue;
+                }
+                Step::Drop => {
+                    drop(state);
+                    self.drop_transport();
+                    continue;
+                }
+                Step::Sleep { until } => {
+                    if state.engine.has_reports() {
+                        continue;
+                    }
+                    until
+                }
+                Step::Done => {
+                    let has_reports = state.engine.has_reports();
+                    drop(state);
+                    self.drop_transport();
+                    if has_reports {
+                        continue;
+                    }
+                    return Poll::Ready(Driven::Done);
+                }
+            };
+            match until {
+                Some(until) => match self.alarm.poll(cx, until, now) {
+                    Poll::Ready(_) => {}
+                    Poll::Pending => return Poll::Pending,
+                },
+                None => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Takes in how a dial ended, if it did.
+    fn poll_dial(&mut self, shared: &Shared, cx: &mut Context<'_>) {
+        let Some(dial) = &mut self.dial else {
+            return;
+        };
+        let Poll::Ready(dialled) = dial.as_mut().poll(cx) else {
+            return;
+        };
+        self.dial = None;
+        let now = shared.clock.now();
+        match dialled {
+            Ok(transport) => {
+                self.broken = None;
+                self.is_finishing = false;
+                if shared.lock().engine.connected(now) {
+                    self.transport = Some(Box::pin(transport));
+                }
+            }
+            Err(error) => shared.lock().engine.gone(Some(error), now),
+        }
+    }
+
+    /// Writes what the transport takes without waiting, and says whether it
+    /// would take more.
+    fn write(&mut self, engine: &mut Engine, now: Timestamp, cx: &mut Context<'_>) -> bool {
+        let Some(transport) = &mut self.transport else {
+            return false;
+        };
+        let mut output = Writer {
+            transport: transport.as_mut(),
+            cx,
+            runtime: core::marker::PhantomData::<R>,
+        };
+        let written = engine.flush(now, &mut output);
+        written.unwrap_or_else(|error| {
+            self.broken.get_or_insert(error);
+            false
+        })
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) {
+        if let Some(transport) = self.transport.as_mut().filter(|_| self.is_finishing) {
+            // If it cannot be told it is gone, as the next read will find.
+            self.is_finishing = transport.as_mut().poll_finish(cx).is_pending();
+        }
+    }
+
+    fn read(
+        &mut self,
+        engine: &mut Engine,
+        clock: Clock,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Read {
+        let polled = match &mut self.transport {
+            Some(transport) if !buffer.is_empty() => transport.as_mut().poll_read(cx, buffer),
+            _ if self.broken.is_some() => Poll::Ready(Ok(0)),
+            _ => Poll::Pending,
+        };
+        let error = match polled {
+            Poll::Ready(Ok(0)) => self.broken.take(),
+            Poll::Ready(Ok(read)) => {
+                engine.received(read, clock.now());
+                return Read::Bytes(read);
+            }
+            Poll::Pending if self.broken.is_none() => return Read::Nothing,
+            Poll::Pending => self.broken.take(),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                cx.waker().wake_by_ref();
+                return Read::Nothing;
+            }
+            Poll::Ready(Err(error)) => Some(self.broken.take().unwrap_or(error)),
+        };
+        engine.gone(error, clock.now());
+        Read::Gone
+    }
+
+    fn drop_transport(&mut self) {
+        self.broken = None;
+        self.is_finishing = false;
+        self.transport = None;
+        self.dial = None;
+    }
+}
+
+impl<R: Runtime, T> Link<R, T> {
+    /// How many bytes may wait to be written, 1 MiB unless set. One message
+    /// may exceed it alone.
+    pub fn set_send_limit(&mut self, bytes: usize) {
+        self.shared.lock().engine.set_send_limit(bytes);
+    }
+
+    /// Sends `bytes` as one message, which [`next`](Self::next) writes. Never
+    /// waits.
+    ///
+    /// What is sent between [`LinkEvent::Up`] and the next call of `next` goes
+    /// ahead of everything else on that link: heartbeats and handles wait.
+    ///
+    /// # Errors
+    /// Where the link is not up, or too much waits already.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        if self.broken.is_some() {
+            return Err(SendError::NotConnected);
+        }
+        self.shared.lock().engine.send(bytes)
+    }
+
+    /// Tells the link what the bytes that came mean, or what the user wants:
+    /// `HeartbeatReceived`, `AnswerReceived`, `RetryAfter`, `Rejected`,
+    /// `Resumed`, `Shutdown`, `Drain`. The other events are the transport's,
+    /// which the link watches itself, and are ignored.
+    pub fn report(&mut self, event: Event) {
+        self.shared.tell(event);
+    }
+
+    /// See [`Session::set_limits`](crate::Session::set_limits).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
+        let now = self.shared.clock.now();
+        let mut state = self.shared.lock();
+        state.engine.session_mut().set_limits(limits, now)
+    }
+
+    /// While waiting: dial soon, once a wait. While up: ask the peer whether it
+    /// is there. See [`Event::Resumed`].
+    pub fn reconnect_now(&mut self) {
+        self.report(Event::Resumed);
+    }
+
+    /// A snapshot as of now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// A way in for other tasks and threads.
+    #[must_use]
+    pub fn handle(&self) -> LinkHandle {
+        LinkHandle {
+            shared: Arc::clone(&self.shared),
+            seen: self.shared.lock().changes,
+        }
+    }
+}
+
+/// Nobody drives the link any more: what its handles have is a link that is
+/// done.
+impl<R: Runtime, T> Drop for Link<R, T> {
+    fn drop(&mut self) {
+        let now = self.shared.clock.now();
+        let mut state = self.shared.lock();
+        state.engine.tell(Event::Shutdown, now);
+        state.engine.gone(None, now);
+        let driver = state.driver.take();
+        drop(state);
+        drop(driver);
+        self.shared.publish();
+    }
+}
+
+impl<R: Runtime, T> fmt::Debug for Link<R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("engine", &self.shared.lock().engine)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A way into a [`Link`] for other tasks and threads, in any runtime.
+#[derive(Clone)]
+pub struct LinkHandle {
+    shared: Arc<Shared>,
+    /// The changes that this handle knows of.
+    seen: u64,
+}
+
+impl LinkHandle {
+    /// Sends `bytes` as one message; see [`Link::send`].
+    ///
+    /// # Errors
+    /// Where the link is not up, or its own task has not yet had its turn to
+    /// speak after [`LinkEvent::Up`]; where too much waits already.
+    pub fn send(&self, bytes: &[u8]) -> Result<(), SendError> {
+        let mut state = self.shared.lock();
+        if !state.engine.is_greeted() {
+            return Err(SendError::NotConnected);
+        }
+        state.engine.send(bytes)?;
+        let driver = state.driver.take();
+        drop(state);
+        wake(driver);
+        Ok(())
+    }
+
+    /// See [`Link::reconnect_now`].
+    pub fn reconnect_now(&self) {
+        self.shared.tell(Event::Resumed);
+    }
+
+    /// Asks the link to end, politely and for good, and waits until it is done:
+    /// its task is to go on awaiting [`Link::next`] meanwhile.
+    pub async fn shutdown(&self) {
+        self.shared.tell(Event::Shutdown);
+        let mut watch = self.clone();
+        while watch.changed().await.is_some() {}
+    }
+
+    /// A snapshot as of now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// Waits until the link's phase changed since this handle last looked, or
+    /// was made. Of changes that follow each other closely it may see the last
+    /// one only. None: the link is done, and that was told.
+    ///
+    /// Cancel-safe.
+    pub async fn changed(&mut self) -> Option<Status> {
+        poll_fn(|cx| self.poll_changed(cx)).await
+    }
+
+    fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Status>> {
+        let mut state = self.shared.lock();
+        if state.changes != self.seen {
+            self.seen = state.changes;
+            let status = state.engine.session().status(self.shared.clock.now());
+            return Poll::Ready(Some(status));
+        }
+        if state.phase == Phase::Done {
+            return Poll::Ready(None);
+        }
+        let waker = cx.waker();
+        if !state.watchers.iter().any(|other| other.will_wake(waker)) {
+            state.watchers.push(waker.clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for LinkHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkHandle").finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    state: Mutex<State>,
+    clock: Clock,
+}
+
+// No waker is woken or dropped while it is locked: it may drop a task, and that
+// the link or a handle.
+struct State {
+    engine: Engine,
+    /// The task that drives the link, if it waits.
+    driver: Option<Waker>,
+    /// The phase that the handles know of, …
+    phase: Phase,
+    /// … how often it changed, …
+    changes: u64,
+    /// … and who waits for that.
+    watchers: Vec<Waker>,
+}
+
+impl State {
+    /// Gives back the waker that is not needed any more.
+    fn driven_by(&mut self, waker: &Waker) -> Option<Waker> {
+        match &self.driver {
+            Some(driver) if driver.will_wake(waker) => None,
+            _ => self.driver.replace(waker.clone()),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole after every statement: a panic elsewhere while it
+        // was held is no reason to panic here.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self) -> Status {
+        self.lock().engine.session().status(self.clock.now())
+    }
+
+    fn tell(&self, event: Event) {
+        let mut state = self.lock();
+        state.engine.tell(event, self.clock.now());
+        let driver = state.driver.take();
+        drop(state);
+        wake(driver);
+    }
+
+    /// Lets the handles know of a change of phase.
+    fn publish(&self) {
+        let mut state = self.lock();
+        let phase = state.engine.session().phase();
+        if phase == state.phase {
+            return;
+        }
+        state.phase = phase;
+        state.changes = state.changes.wrapping_add(1);
+        let watchers = core::mem::take(&mut state.watchers);
+        drop(state);
+        for watcher in watchers {
+            watcher.wake();
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// A transport that is written to until it would make the task wait.
+struct Writer<'a, 'c, R, T> {
+    transport: Pin<&'a mut T>,
+    cx: &'a mut Context<'c>,
+    runtime: core::marker::PhantomData<R>,
+}
+
+impl<R, T: Stream<R>> Output for Writer<'_, '_, R, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        at_once(self.transport.as_mut().poll_write(self.cx, bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        at_once(self.transport.as_mut().poll_flush(self.cx))
+    }
+}
+
+fn at_once<C>(polled: Poll<io::Result<C>>) -> io::Result<C> {
+    match polled {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}

@@ -1,0 +1,58 @@
+//! What the async runtimes have in common: all but their timer and the traits
+//! of their streams.
+
+mod alarm;
+mod link;
+mod pulse;
+mod registry;
+
+pub use link::{Link, LinkHandle};
+pub use pulse::Pulse;
+pub use registry::Driver;
+
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::io;
+
+/// An async runtime: its timer.
+pub trait Runtime: Sized + Send + Sync + fmt::Debug + 'static {
+    /// Its timer.
+    type Timer: Timer;
+}
+
+/// A timer that is set again and again.
+pub trait Timer: Send + Unpin {
+    /// One that rings after `wait`.
+    fn after(wait: Duration) -> Self;
+
+    /// Rings after `wait` from now on instead.
+    fn reset(&mut self, wait: Duration);
+
+    /// Ready once it rang.
+    fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// A byte stream by the traits of a runtime.
+pub trait Stream<R>: Send + 'static {
+    /// Reads some bytes; 0 is the end.
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Writes some bytes.
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Lets go of what was written.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Tells the peer that no more will be written.
+    fn poll_finish(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}

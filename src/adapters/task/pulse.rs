@@ -1,0 +1,98 @@
+//! A session that knows what time it is.
+
+use core::future::poll_fn;
+use core::task::{Context, Poll, ready};
+
+use super::Runtime;
+use super::alarm::Alarm;
+use crate::adapters::clock::Clock;
+use crate::adapters::link::random_seed;
+use crate::config::{Config, ConfigError, Limits};
+use crate::session::{Action, Event, Session, Status};
+
+/// A [`Session`] with a clock, a seed and a timer of its own, for any
+/// transport.
+///
+/// Await [`next`](Self::next) beside the transport's input, the input first
+/// (`biased;` in `tokio::select!`, the first of `futures_lite::future::or`), so
+/// that what came is read before anybody is judged. It is cancel-safe, sets its
+/// timer only when a deadline comes earlier than it would ring, and goes by the
+/// clock when that and the timer disagree.
+///
+/// It may be made anywhere, and awaited where the runtime's timers run.
+#[derive(Debug)]
+pub struct Pulse<R: Runtime> {
+    session: Session,
+    clock: Clock,
+    alarm: Alarm<R>,
+}
+
+impl<R: Runtime> Pulse<R> {
+    /// A session by the default [`Clock`], with a random seed.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self::with(config, random_seed(), Clock::default())
+    }
+
+    /// A session with this seed, by this clock.
+    #[must_use]
+    pub fn with(config: Config, seed: u64, clock: Clock) -> Self {
+        Self {
+            session: Session::new(config, seed, clock.now()),
+            clock,
+            alarm: Alarm::new(),
+        }
+    }
+
+    /// Takes in what happened just now.
+    pub fn handle(&mut self, event: Event) {
+        self.session.handle(event, self.clock.now());
+    }
+
+    /// What to do next; waits until there is something, be it for ever.
+    ///
+    /// Cancel-safe: a future dropped before it was ready has taken nothing.
+    pub async fn next(&mut self) -> Action {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same, for futures and streams written by hand.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Action> {
+        let mut rang = None;
+        loop {
+            let now = self.clock.now();
+            let due = self.session.deadline();
+            // A verdict waits for the timer even if the clock runs ahead of it:
+            // where the timer rings, the reactor has told of the input too.
+            if rang >= due || !self.session.would_convict(now) {
+                if let Some(action) = self.session.poll(now) {
+                    return Poll::Ready(action);
+                }
+            }
+            let Some(due) = self.session.deadline() else {
+                return Poll::Pending; // until something is handled
+            };
+            rang = Some(ready!(self.alarm.poll(cx, due, now)));
+        }
+    }
+
+    /// See [`Session::set_limits`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
+        self.session.set_limits(limits, self.clock.now())
+    }
+
+    /// A snapshot as of now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.session.status(self.clock.now())
+    }
+
+    /// The session within.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+}
