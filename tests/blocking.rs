@@ -562,7 +562,7 @@ fn only_what_the_user_knows_can_be_reported() {
     let server = thread::spawn(move || listener.accept());
     let mut link = link(address, config());
     assert_eq!(next(&mut link), Some(Seen::Up(0)));
-    link.report(Event::Disconnected);
+    link.report(Event::ConnectFailed);
     assert_eq!(link.status().phase, Phase::Open);
     link.report(Event::Rejected);
     let why = EndReason::Closed(CloseReason::Rejected);
@@ -570,6 +570,33 @@ fn only_what_the_user_knows_can_be_reported() {
     assert_eq!(next(&mut link), Some(Seen::GaveUp(GiveUpReason::Rejected)));
     assert_eq!(next(&mut link), None);
     drop(server.join());
+}
+
+/// As where what came makes no sense.
+#[test]
+fn a_link_of_no_use_is_dropped_and_dialled_again() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (mut first, _) = listener.accept().unwrap();
+        let ended = first.read(&mut [0; 64]);
+        (ended, listener.accept())
+    });
+    let mut link = link(address, config());
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    link.report(Event::Disconnected);
+    assert_eq!(link.send(b"late"), Err(SendError::NotConnected));
+    assert!(matches!(
+        next(&mut link),
+        Some(Seen::Down(EndReason::Disconnected, _, Some(_), 1))
+    ));
+    assert_eq!(next(&mut link), Some(Seen::Up(1)));
+    // Nothing is dropped twice.
+    link.report(Event::Disconnected);
+    link.report(Event::Disconnected);
+    assert!(matches!(next(&mut link), Some(Seen::Down(..))));
+    let (ended, again) = server.join().unwrap();
+    assert!(matches!(ended, Ok(0)), "{ended:?}");
+    drop(again);
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub type Registry = super::registry::Registry<Driver>;
 /// from one thread in a loop; [`handle`](Self::handle) gives other threads a
 /// way to send, to retry now and to shut down.
 ///
-/// Heartbeats go out between the caller's messages, never inside one, also
-/// when the transport took only part of it. A peer that stops reading delays
+/// Heartbeats go out ahead of the caller's messages that wait, but never inside
+/// one, also when the transport took only part of it. A peer that stops reading delays
 /// no verdict: nothing here waits for a write. What was read is never lost to
 /// a verdict, and what can be read is read before one is taken.
 ///
@@ -81,6 +81,8 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     /// Wakes a link that waits to dial.
     wake: Condvar,
+    /// Wakes who waits for a change of the phase.
+    changed: Condvar,
     clock: Clock,
 }
 
@@ -153,6 +155,7 @@ impl<T: Transport> Link<T> {
                     broken: None,
                 }),
                 wake: Condvar::new(),
+                changed: Condvar::new(),
                 clock,
             }),
             connect: Box::new(connect),
@@ -178,6 +181,7 @@ impl<T: Transport> Link<T> {
         }
         loop {
             let mut state = shared.lock();
+            shared.publish(&mut state);
             if let Some(report) = state.engine.report() {
                 self.is_greeting = matches!(report, LinkEvent::Up { .. });
                 return Some(report);
@@ -228,6 +232,7 @@ impl<T: Transport> Link<T> {
                     }
                 }
                 Step::Done => {
+                    shared.publish(&mut state);
                     state.drop_transport();
                     if !state.engine.has_reports() {
                         return None;
@@ -251,8 +256,10 @@ impl<T: Transport> Link<T> {
 
     /// Tells the link what the bytes that came mean, or what the user wants:
     /// `HeartbeatReceived`, `AnswerReceived`, `RetryAfter`, `Rejected`,
-    /// `Resumed`, `Shutdown`, `Drain`. The other events are the transport's,
-    /// which the link watches itself, and are ignored.
+    /// `Resumed`, `Shutdown`, `Drain`; and `Disconnected`, where what came
+    /// makes no sense: the link is dropped at once, and dialled again. The
+    /// other events are the transport's, which the link watches itself, and are
+    /// ignored.
     pub fn report(&mut self, event: Event) {
         self.shared.tell(event);
     }
@@ -292,6 +299,7 @@ impl<T: Transport> Link<T> {
     pub fn handle(&self) -> LinkHandle<T> {
         LinkHandle {
             shared: Arc::clone(&self.shared),
+            seen: self.shared.lock().engine.changes(),
         }
     }
 }
@@ -305,6 +313,7 @@ impl<T> Drop for Link<T> {
         state.engine.tell(Event::Shutdown, now);
         state.engine.gone(None, now);
         state.transport = None;
+        self.shared.publish(&mut state);
     }
 }
 
@@ -332,6 +341,8 @@ impl<T> fmt::Debug for Link<T> {
 /// ```
 pub struct LinkHandle<T> {
     shared: Arc<Shared<T>>,
+    /// The changes that this handle knows of.
+    seen: u64,
 }
 
 impl<T: Transport> LinkHandle<T> {
@@ -362,12 +373,47 @@ impl<T: Transport> LinkHandle<T> {
     pub fn status(&self) -> Status {
         self.shared.status()
     }
+
+    /// Waits until the link's phase changed since this handle last looked, or
+    /// was made. Of changes that follow each other closely it may see the last
+    /// one only. None: the link is done, and that was told.
+    ///
+    /// ```
+    /// use nabiz::blocking::Link;
+    /// use nabiz::{Config, Phase};
+    ///
+    /// let mut link = Link::tcp("127.0.0.1:1", Config::client().build()?, |_, _| {})?;
+    /// let mut handle = link.handle();
+    /// let watcher = std::thread::spawn(move || {
+    ///     let mut last = None;
+    ///     while let Some(status) = handle.changed() {
+    ///         last = Some(status.phase);
+    ///     }
+    ///     last
+    /// });
+    /// link.shutdown();
+    /// while link.next(&mut [0; 64]).is_some() {}
+    /// assert_eq!(watcher.join().unwrap(), Some(Phase::Done));
+    /// # Ok::<(), nabiz::ConfigError>(())
+    /// ```
+    pub fn changed(&mut self) -> Option<Status> {
+        let mut state = self.shared.lock();
+        loop {
+            let now = self.shared.clock.now();
+            if let Some(change) = state.engine.change(&mut self.seen, now) {
+                return change;
+            }
+            let woken = self.shared.changed.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 impl<T> Clone for LinkHandle<T> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
+            seen: self.seen,
         }
     }
 }
@@ -392,6 +438,13 @@ impl<T> Shared<T> {
     fn tell(&self, event: Event) {
         self.lock().engine.tell(event, self.clock.now());
         self.wake.notify_all();
+    }
+
+    /// Lets the handles know of a change of phase.
+    fn publish(&self, state: &mut State<T>) {
+        if state.engine.has_changed() {
+            self.changed.notify_all();
+        }
     }
 
     fn sleep(&self, state: MutexGuard<'_, State<T>>, wait: Duration) {

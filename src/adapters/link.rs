@@ -188,10 +188,15 @@ pub(super) struct Engine {
     /// The peer was told that no more will be sent.
     finished: bool,
     stalls: u16,
+    /// The user has no use for the transport any more.
+    is_unwanted: bool,
     /// A flush that came while the driver was late; told when it is back.
     flushed_late: Option<Event>,
     /// The peer's silence when the user ended the link.
     silence: Option<Duration>,
+    /// The phase that watchers know of, and how often it changed.
+    phase: Phase,
+    changes: u64,
     /// What was read since the last step.
     reads: u32,
     bytes: usize,
@@ -205,8 +210,11 @@ struct End {
 
 impl Engine {
     pub(super) fn new(config: Config, seed: u64, heartbeat: Heartbeat, now: Timestamp) -> Self {
+        let session = Session::new(config, seed, now);
         Self {
-            session: Session::new(config, seed, now),
+            phase: session.phase(),
+            changes: 0,
+            session,
             heartbeat,
             outbox: Outbox::default(),
             unflushed: None,
@@ -216,6 +224,7 @@ impl Engine {
             up: false,
             greeted: false,
             finished: false,
+            is_unwanted: false,
             stalls: 0,
             flushed_late: None,
             silence: None,
@@ -236,6 +245,32 @@ impl Engine {
         &mut self.session
     }
 
+    /// Whether the phase is another one than when this was asked before.
+    pub(super) fn has_changed(&mut self) -> bool {
+        let phase = self.session.phase();
+        let has_changed = phase != self.phase;
+        if has_changed {
+            self.phase = phase;
+            self.changes = self.changes.wrapping_add(1);
+        }
+        has_changed
+    }
+
+    /// For a watcher that has seen so many changes of the phase: none if there
+    /// are no others yet, else what to tell it, and none of that if there will
+    /// be none.
+    pub(super) fn change(&self, seen: &mut u64, now: Timestamp) -> Option<Option<Status>> {
+        if self.changes != *seen {
+            *seen = self.changes;
+            return Some(Some(self.session.status(now)));
+        }
+        (self.phase == Phase::Done).then_some(None)
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// What the user is to be told next.
     pub(super) fn report(&mut self) -> Option<LinkEvent<'static>> {
         self.reports.pop_front()
@@ -248,6 +283,10 @@ impl Engine {
     /// What the user knows and the transport does not.
     pub(super) fn tell(&mut self, event: Event, now: Timestamp) {
         match event {
+            Event::Disconnected if self.up => {
+                self.gone(None, now);
+                self.is_unwanted = true;
+            }
             Event::HeartbeatReceived
             | Event::AnswerReceived { .. }
             | Event::RetryAfter(_)
@@ -413,6 +452,9 @@ impl Engine {
     pub(super) fn step(&mut self, now: Timestamp) -> Step {
         self.reads = 0;
         self.bytes = 0;
+        if core::mem::take(&mut self.is_unwanted) {
+            return Step::Drop;
+        }
         if let Some(event) = self.flushed_late.take() {
             self.session.handle(event, now);
         }

@@ -22,6 +22,14 @@ use futures_io::{AsyncRead, AsyncWrite};
 use super::task::{self, Runtime, Stream, Timer};
 
 /// Marks what lives on smol.
+///
+/// ```
+/// use nabiz::runtime::Pulse;
+/// use nabiz::smol::Smol;
+///
+/// let _pulse: Pulse<Smol> = nabiz::smol::Pulse::new(nabiz::Config::server().build()?);
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Smol;
@@ -71,10 +79,137 @@ impl<T: AsyncRead + AsyncWrite + Send + 'static> Stream<Smol> for T {
 }
 
 /// A session that knows what time it is.
+///
+/// ```
+/// use core::time::Duration;
+/// use nabiz::smol::Pulse;
+/// use nabiz::{Action, CloseReason, Config, Event};
+/// use smol::future::FutureExt;
+/// use smol::io::{AsyncReadExt, AsyncWriteExt};
+/// # use smol::net::{TcpListener, TcpStream};
+///
+/// enum Came {
+///     Input(usize),
+///     Action(Option<Action>),
+/// }
+///
+/// # smol::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let _far = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (mut near, _) = listener.accept().await?;
+/// let config = Config::server()
+///     .with_interval(Duration::from_millis(100))
+///     .with_silence_timeout(Duration::from_millis(300))
+///     .build()?;
+/// let mut pulse = Pulse::new(config);
+/// let mut buffer = [0; 64];
+/// let reason = loop {
+///     let input = async { near.read(&mut buffer).await.map(Came::Input) };
+///     let action = async { Ok(Came::Action(pulse.next().await)) };
+///     match input.or(action).await? { // the input first
+///         Came::Input(0) => break CloseReason::Shutdown,
+///         Came::Input(_) => pulse.handle(Event::Received),
+///         Came::Action(Some(Action::SendHeartbeat { .. })) => {
+///             near.write_all(b"ping").await?;
+///             pulse.handle(Event::HeartbeatSent);
+///         }
+///         Came::Action(Some(Action::Close(reason))) => break reason,
+///         // A server's session asks for nothing else before it is closed.
+///         Came::Action(other) => unreachable!("{other:?}"),
+///     }
+/// };
+/// assert_eq!(reason, CloseReason::PeerSilent); // the far end says nothing
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 pub type Pulse = task::Pulse<Smol>;
+
 /// A client that stays connected.
+///
+/// ```
+/// use nabiz::Config;
+/// use nabiz::smol::{Link, LinkEvent};
+/// use smol::net::TcpStream;
+///
+/// # smol::block_on(async {
+/// # use smol::io::{AsyncReadExt, AsyncWriteExt};
+/// # let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # let _server = smol::spawn(async move {
+/// #     let (mut stream, _) = listener.accept().await.unwrap();
+/// #     stream.write_all(b"welcome\n").await.unwrap();
+/// #     stream.read_exact(&mut [0; 6]).await.unwrap();
+/// # });
+/// let connect = move || async move {
+///     let stream = TcpStream::connect(address).await?;
+///     stream.set_nodelay(true)?; // a heartbeat that waits for company comes late
+///     Ok(stream)
+/// };
+/// let ping = |_id, out: &mut Vec<u8>| out.extend_from_slice(b"ping\n");
+/// let mut link = Link::new(Config::client().build()?, ping, connect)?;
+/// let mut buffer = [0; 4096];
+/// while let Some(event) = link.next(&mut buffer).await {
+///     match event {
+///         LinkEvent::Up { .. } => link.send(b"hello\n")?,
+///         LinkEvent::Data(bytes) => assert_eq!(bytes, b"welcome\n"),
+///         LinkEvent::Down { why, retry_in, .. } => {
+///             println!("{why}, back in {retry_in:?}");
+///             link.shutdown().await; // enough for an example
+///         }
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 pub type Link<T> = task::Link<Smol, T>;
-/// The clockwork of a registry.
+
+/// The clockwork of a [`Registry`].
 pub type Driver = task::Driver<Smol>;
+
 /// A server's roster, for a task per connection.
+///
+/// ```
+/// use nabiz::smol::{Duty, Lease, Registry};
+/// use nabiz::Config;
+/// use smol::future::FutureExt;
+/// use smol::io::{AsyncReadExt, AsyncWriteExt};
+/// use smol::net::{TcpListener, TcpStream};
+///
+/// enum Came {
+///     Input(usize),
+///     Duty(Duty),
+/// }
+///
+/// async fn serve(mut stream: TcpStream, lease: Lease) -> std::io::Result<()> {
+///     let mut buffer = [0; 4096];
+///     loop {
+///         let input = async { stream.read(&mut buffer).await.map(Came::Input) };
+///         let duty = async { Ok(Came::Duty(lease.next().await)) };
+///         match input.or(duty).await? { // the input first
+///             Came::Input(0) | Came::Duty(Duty::Close { .. }) => return Ok(()),
+///             Came::Input(_) => lease.received(),
+///             Came::Duty(Duty::Heartbeat) => {
+///                 stream.write_all(b"ping\n").await?;
+///                 lease.heartbeat_sent();
+///             }
+///         }
+///     }
+/// }
+///
+/// # smol::block_on(async {
+/// let (registry, driver) = Registry::new(Config::server().build()?)?;
+/// let _driver = smol::spawn(driver.run());
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let client = TcpStream::connect(listener.local_addr()?).await?;
+/// let (stream, _) = listener.accept().await?;
+/// let task = smol::spawn(serve(stream, registry.register()));
+/// assert_eq!(registry.len(), 1);
+///
+/// drop(client);
+/// task.await?;
+/// assert!(registry.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 pub type Registry = super::registry::Registry<Driver>;

@@ -24,6 +24,14 @@ use ::tokio::time::{Instant, Sleep, sleep};
 use super::task::{self, Runtime, Stream, Timer};
 
 /// Marks what lives on tokio.
+///
+/// ```
+/// use nabiz::runtime::Pulse;
+/// use nabiz::tokio::Tokio;
+///
+/// let _pulse: Pulse<Tokio> = nabiz::tokio::Pulse::new(nabiz::Config::server().build()?);
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Tokio;
@@ -77,7 +85,7 @@ impl<T: AsyncRead + AsyncWrite + Send + 'static> Stream<Tokio> for T {
     }
 }
 
-/// A session that knows what time it is; see there.
+/// A session that knows what time it is.
 ///
 /// ```
 /// use core::time::Duration;
@@ -102,11 +110,11 @@ impl<T: AsyncRead + AsyncWrite + Send + 'static> Stream<Tokio> for T {
 ///             _ => pulse.handle(Event::Received),
 ///         },
 ///         action = pulse.next() => match action {
-///             Action::SendHeartbeat { .. } => {
+///             Some(Action::SendHeartbeat { .. }) => {
 ///                 near.write_all(b"ping").await?;
 ///                 pulse.handle(Event::HeartbeatSent);
 ///             }
-///             Action::Close(reason) => break reason,
+///             Some(Action::Close(reason)) => break reason,
 ///             // A server's session asks for nothing else before it is closed.
 ///             other => unreachable!("{other:?}"),
 ///         },
@@ -118,8 +126,91 @@ impl<T: AsyncRead + AsyncWrite + Send + 'static> Stream<Tokio> for T {
 /// ```
 pub type Pulse = task::Pulse<Tokio>;
 /// A client that stays connected.
+///
+/// ```
+/// use nabiz::Config;
+/// use nabiz::tokio::{Link, LinkEvent};
+/// use tokio::net::TcpStream;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # tokio::spawn(async move {
+/// #     let (mut stream, _) = listener.accept().await.unwrap();
+/// #     tokio::io::AsyncWriteExt::write_all(&mut stream, b"welcome\n").await.unwrap();
+/// #     let mut hello = [0; 6];
+/// #     tokio::io::AsyncReadExt::read_exact(&mut stream, &mut hello).await.unwrap();
+/// # });
+/// let connect = move || async move {
+///     let stream = TcpStream::connect(address).await?;
+///     stream.set_nodelay(true)?; // a heartbeat that waits for company comes late
+///     Ok(stream)
+/// };
+/// let ping = |_id, out: &mut Vec<u8>| out.extend_from_slice(b"ping\n");
+/// let mut link = Link::new(Config::client().build()?, ping, connect)?;
+/// let mut buffer = [0; 4096];
+/// while let Some(event) = link.next(&mut buffer).await {
+///     match event {
+///         LinkEvent::Up { .. } => link.send(b"hello\n")?,
+///         LinkEvent::Data(bytes) => assert_eq!(bytes, b"welcome\n"),
+///         LinkEvent::Down { why, retry_in, .. } => {
+///             println!("{why}, back in {retry_in:?}");
+///             link.shutdown().await; // enough for an example
+///         }
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub type Link<T> = task::Link<Tokio, T>;
-/// The clockwork of a registry.
+
+/// The clockwork of a [`Registry`].
 pub type Driver = task::Driver<Tokio>;
+
 /// A server's roster, for a task per connection.
+///
+/// ```
+/// use nabiz::Config;
+/// use nabiz::tokio::{Duty, Lease, Registry};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// async fn serve(mut stream: TcpStream, lease: Lease) -> std::io::Result<()> {
+///     let mut buffer = [0; 4096];
+///     loop {
+///         tokio::select! {
+///             biased; // the input first
+///             read = stream.read(&mut buffer) => match read? {
+///                 0 => return Ok(()),
+///                 _ => lease.received(),
+///             },
+///             duty = lease.next() => match duty {
+///                 Duty::Heartbeat => {
+///                     stream.write_all(b"ping\n").await?;
+///                     lease.heartbeat_sent();
+///                 }
+///                 Duty::Close { .. } => return Ok(()),
+///             },
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (registry, driver) = Registry::new(Config::server().build()?)?;
+/// tokio::spawn(driver.run());
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let client = TcpStream::connect(listener.local_addr()?).await?;
+/// let (stream, _) = listener.accept().await?;
+/// let task = tokio::spawn(serve(stream, registry.register()));
+/// assert_eq!(registry.len(), 1);
+///
+/// drop(client);
+/// task.await??;
+/// assert!(registry.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub type Registry = super::registry::Registry<Driver>;

@@ -15,6 +15,17 @@ use crate::adapters::registry::{Drive, Wait, Watch};
 ///
 /// If it is dropped before its registry, every lease is told to close with
 /// [`Shutdown`](crate::CloseReason::Shutdown): nobody stays who is not watched.
+///
+/// ```
+/// use nabiz::Config;
+/// use nabiz::blocking::Registry;
+///
+/// let (registry, driver) = Registry::new(Config::server().build()?)?;
+/// let clockwork = std::thread::spawn(move || driver.run());
+/// drop(registry); // and no lease is left
+/// clockwork.join().unwrap();
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 #[must_use = "nobody is watched unless the driver runs"]
 #[derive(Debug)]
 pub struct Driver {

@@ -14,7 +14,7 @@ use super::{Runtime, Stream};
 use crate::adapters::clock::Clock;
 use crate::adapters::link::{Engine, LinkEvent, Output, SendError, Step, random_seed};
 use crate::config::{Config, ConfigError, Limits, Role, Rule};
-use crate::session::{Event, HeartbeatId, Phase, Status};
+use crate::session::{Event, HeartbeatId, Status};
 use crate::time::Timestamp;
 
 /// A client that stays connected over a byte stream.
@@ -25,12 +25,13 @@ use crate::time::Timestamp;
 /// may be one branch of a `select!`; [`handle`](Self::handle) gives other tasks
 /// a way to send, to retry now, to shut down and to watch.
 ///
-/// Heartbeats go out between the caller's messages, never inside one, also
-/// when the transport took only part of it. A peer that stops reading delays
+/// Heartbeats go out ahead of the caller's messages that wait, but never inside
+/// one, also when the transport took only part of it. A peer that stops reading delays
 /// no verdict: nothing here waits for a write. What was read is never lost to
 /// a verdict, and what can be read is read before one is taken.
 ///
-/// It may be made anywhere, and awaited where the runtime's timers run.
+/// It may be made anywhere, and awaited where the runtime's timers run. In
+/// `nabiz::tokio` and `nabiz::smol` there is an example of each.
 pub struct Link<R: Runtime, T> {
     shared: Arc<Shared>,
     connect: Box<dyn FnMut() -> Dial<T> + Send>,
@@ -105,10 +106,8 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
         Ok(Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
-                    phase: engine.session().phase(),
                     engine,
                     driver: None,
-                    changes: 0,
                     watchers: Vec::new(),
                 }),
                 clock,
@@ -366,8 +365,10 @@ impl<R: Runtime, T> Link<R, T> {
 
     /// Tells the link what the bytes that came mean, or what the user wants:
     /// `HeartbeatReceived`, `AnswerReceived`, `RetryAfter`, `Rejected`,
-    /// `Resumed`, `Shutdown`, `Drain`. The other events are the transport's,
-    /// which the link watches itself, and are ignored.
+    /// `Resumed`, `Shutdown`, `Drain`; and `Disconnected`, where what came
+    /// makes no sense: the link is dropped at once, and dialled again. The
+    /// other events are the transport's, which the link watches itself, and are
+    /// ignored.
     pub fn report(&mut self, event: Event) {
         self.shared.tell(event);
     }
@@ -399,7 +400,7 @@ impl<R: Runtime, T> Link<R, T> {
     pub fn handle(&self) -> LinkHandle {
         LinkHandle {
             shared: Arc::clone(&self.shared),
-            seen: self.shared.lock().changes,
+            seen: self.shared.lock().engine.changes(),
         }
     }
 }
@@ -428,6 +429,36 @@ impl<R: Runtime, T> fmt::Debug for Link<R, T> {
 }
 
 /// A way into a [`Link`] for other tasks and threads, in any runtime.
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use nabiz::tokio::Link;
+/// use nabiz::{Config, Phase};
+///
+/// let config = Config::client().build()?;
+/// let (near, far) = tokio::io::duplex(64);
+/// let mut stream = Some(near);
+/// let connect = move || {
+///     let stream = stream.take().ok_or(std::io::ErrorKind::ConnectionRefused.into());
+///     async { stream }
+/// };
+/// let mut link = Link::new(config, |_, out| out.extend_from_slice(b"ping"), connect)?;
+/// let mut handle = link.handle();
+/// let task = tokio::spawn(async move { while link.next(&mut [0; 64]).await.is_some() {} });
+///
+/// let status = handle.changed().await.unwrap(); // it dials, and is up
+/// assert!(matches!(status.phase, Phase::Connecting | Phase::Open));
+/// drop(far); // the peer goes
+/// handle.shutdown().await;
+/// assert_eq!(handle.status().phase, Phase::Done);
+/// task.await?;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone)]
 pub struct LinkHandle {
     shared: Arc<Shared>,
@@ -482,14 +513,10 @@ impl LinkHandle {
     }
 
     fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Status>> {
+        let now = self.shared.clock.now();
         let mut state = self.shared.lock();
-        if state.changes != self.seen {
-            self.seen = state.changes;
-            let status = state.engine.session().status(self.shared.clock.now());
-            return Poll::Ready(Some(status));
-        }
-        if state.phase == Phase::Done {
-            return Poll::Ready(None);
+        if let Some(change) = state.engine.change(&mut self.seen, now) {
+            return Poll::Ready(change);
         }
         let waker = cx.waker();
         if !state.watchers.iter().any(|other| other.will_wake(waker)) {
@@ -516,11 +543,7 @@ struct State {
     engine: Engine,
     /// The task that drives the link, if it waits.
     driver: Option<Waker>,
-    /// The phase that the handles know of, …
-    phase: Phase,
-    /// … how often it changed, …
-    changes: u64,
-    /// … and who waits for that.
+    /// Who waits for a change of the phase.
     watchers: Vec<Waker>,
 }
 
@@ -556,12 +579,9 @@ impl Shared {
     /// Lets the handles know of a change of phase.
     fn publish(&self) {
         let mut state = self.lock();
-        let phase = state.engine.session().phase();
-        if phase == state.phase {
+        if !state.engine.has_changed() {
             return;
         }
-        state.phase = phase;
-        state.changes = state.changes.wrapping_add(1);
         let watchers = core::mem::take(&mut state.watchers);
         drop(state);
         for watcher in watchers {

@@ -8,7 +8,7 @@ use super::alarm::Alarm;
 use crate::adapters::clock::Clock;
 use crate::adapters::link::random_seed;
 use crate::config::{Config, ConfigError, Limits};
-use crate::session::{Action, Event, Session, Status};
+use crate::session::{Action, Event, Phase, Session, Status};
 
 /// A [`Session`] with a clock, a seed and a timer of its own, for any
 /// transport.
@@ -20,6 +20,26 @@ use crate::session::{Action, Event, Session, Status};
 /// clock when that and the timer disagree.
 ///
 /// It may be made anywhere, and awaited where the runtime's timers run.
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), nabiz::ConfigError> {
+/// use nabiz::{Action, Config, Event};
+///
+/// let mut pulse = nabiz::tokio::Pulse::new(Config::client().build()?);
+/// let dial = pulse.next().await;
+/// assert_eq!(dial, Some(Action::Connect { attempt: 0 }));
+/// pulse.handle(Event::Connected);
+/// pulse.handle(Event::Shutdown);
+/// assert!(matches!(pulse.next().await, Some(Action::Close(_))));
+/// pulse.handle(Event::Disconnected);
+/// assert_eq!(pulse.next().await, None);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct Pulse<R: Runtime> {
     session: Session,
@@ -49,15 +69,16 @@ impl<R: Runtime> Pulse<R> {
         self.session.handle(event, self.clock.now());
     }
 
-    /// What to do next; waits until there is something, be it for ever.
+    /// What to do next; waits until there is something. None: the session is
+    /// done.
     ///
     /// Cancel-safe: a future dropped before it was ready has taken nothing.
-    pub async fn next(&mut self) -> Action {
+    pub async fn next(&mut self) -> Option<Action> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// The same, for futures and streams written by hand.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Action> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Action>> {
         let mut rang = None;
         loop {
             let now = self.clock.now();
@@ -66,11 +87,14 @@ impl<R: Runtime> Pulse<R> {
             // where the timer rings, the reactor has told of the input too.
             if rang >= due || !self.session.would_convict(now) {
                 if let Some(action) = self.session.poll(now) {
-                    return Poll::Ready(action);
+                    return Poll::Ready(Some(action));
                 }
             }
             let Some(due) = self.session.deadline() else {
-                return Poll::Pending; // until something is handled
+                return match self.session.phase() {
+                    Phase::Done => Poll::Ready(None),
+                    _ => Poll::Pending, // until something is handled
+                };
             };
             rang = Some(ready!(self.alarm.poll(cx, due, now)));
         }

@@ -8,11 +8,28 @@ use super::alarm::Alarm;
 use crate::adapters::registry::{Drive, Wait, Watch};
 
 /// Closes who went silent, and has beats sent to who is quiet: the clockwork
-/// of a [`Registry`](crate::adapters::registry::Registry), to be
+/// of a [`Registry`](crate::runtime::Registry), to be
 /// [run](Self::run) in a task of its own.
 ///
 /// If it is dropped before its registry, every lease is told to close with
 /// [`Shutdown`](crate::CloseReason::Shutdown): nobody stays who is not watched.
+///
+/// ```
+/// # #[cfg(feature = "tokio")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use nabiz::Config;
+/// use nabiz::tokio::Registry;
+///
+/// let (registry, driver) = Registry::new(Config::server().build()?)?;
+/// let clockwork = tokio::spawn(driver.run());
+/// drop(registry); // and no lease is left
+/// clockwork.await?;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tokio"))]
+/// # fn main() {}
+/// ```
 #[must_use = "nobody is watched unless the driver runs"]
 #[derive(Debug)]
 pub struct Driver<R: Runtime> {

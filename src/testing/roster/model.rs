@@ -147,11 +147,6 @@ impl Model {
         self.pass(now);
         self.inputs += 1;
         let expected = self.left_work.unwrap_or(self.expected);
-        if self.left_work.is_none() {
-            // Nothing is due before the deadline, polled for or not.
-            let until = maybe_at(self.deadline).saturating_sub(1);
-            self.rested = self.rested.max(until.min(self.now));
-        }
         // What lay in the past when a stall was forgiven is no stall again.
         let expected = expected.max(self.younger.map_or(0, |younger| younger.at));
         let is_late = self.now > after(expected, self.tolerance);
@@ -166,6 +161,11 @@ impl Model {
     pub(super) fn pass(&mut self, now: Timestamp) {
         let is_leap = self.is_leap(now);
         self.now = self.now.max(at(now));
+        if self.left_work.is_none() {
+            // Nothing is due before the deadline, polled for or not.
+            let until = maybe_at(self.deadline).saturating_sub(1);
+            self.rested = self.rested.max(until.min(self.now));
+        }
         let is_lost = !is_leap && self.now - self.polled > self.resolution << 28;
         for conn in &mut self.conns {
             conn.aged |= is_leap;

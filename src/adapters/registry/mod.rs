@@ -1,11 +1,13 @@
 //! A roster that many tasks or threads share: what every runtime's `Registry`
 //! has in common, all but the wait for the next deadline.
 
+mod seats;
+mod watch;
+
 use core::fmt;
 use core::future::poll_fn;
 use core::marker::PhantomData;
 use core::mem;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,9 +16,12 @@ use std::vec::Vec;
 use super::clock::Clock;
 use super::link::random_seed;
 use crate::config::{Config, ConfigError, Evidence};
-use crate::reaper::{Counters, Key, News, Reap, Reaper};
+use crate::reaper::{Counters, Reaper};
 use crate::session::CloseReason;
 use crate::time::Timestamp;
+use seats::{Mail, Row, SEATS, Seat, Silence, Verdict};
+pub(super) use watch::Wait;
+pub(super) use watch::Watch;
 
 /// A server's roster, for a task or a thread per connection: a shared
 /// [`Reaper`](crate::Reaper).
@@ -27,6 +32,50 @@ use crate::time::Timestamp;
 /// here.
 ///
 /// It is cheap to clone, and shared by its clones.
+///
+/// ```
+/// use std::io::Write;
+/// use std::net::{TcpListener, TcpStream};
+/// use std::thread;
+/// use nabiz::Config;
+/// use nabiz::blocking::{Duty, Lease, Registry, Transport, is_timeout};
+///
+/// fn serve(mut stream: TcpStream, lease: Lease) -> std::io::Result<()> {
+///     let mut buffer = [0; 4096];
+///     loop {
+///         match stream.read_within(&mut buffer, lease.timeout()) {
+///             Ok(0) => return Ok(()),
+///             Ok(_) => lease.received(),
+///             Err(e) if is_timeout(&e) => {}
+///             Err(e) => return Err(e),
+///         }
+///         match lease.poll() {
+///             Some(Duty::Heartbeat) => {
+///                 stream.write_all(b"ping\n")?;
+///                 lease.heartbeat_sent();
+///             }
+///             Some(Duty::Close { .. }) => return Ok(()),
+///             None => {}
+///         }
+///     }
+/// }
+///
+/// let (registry, driver) = Registry::new(Config::server().build()?)?;
+/// let driver = thread::spawn(move || driver.run());
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let client = TcpStream::connect(listener.local_addr()?)?;
+/// let (stream, _) = listener.accept()?;
+/// let lease = registry.register();
+/// let task = thread::spawn(move || serve(stream, lease));
+/// assert_eq!(registry.len(), 1);
+///
+/// drop(client);
+/// task.join().unwrap()?;
+/// assert!(registry.is_empty());
+/// drop(registry);
+/// driver.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Registry<D> {
     handle: Arc<Handle>,
     driver: PhantomData<fn() -> D>,
@@ -34,6 +83,17 @@ pub struct Registry<D> {
 
 /// A registry's clockwork, as each runtime has its own; only this crate makes
 /// them.
+///
+/// ```
+/// use nabiz::blocking::{Driver, Registry};
+/// use nabiz::runtime::Drive;
+///
+/// fn is_clockwork<D: Drive>() {}
+/// is_clockwork::<Driver>();
+/// let (_registry, _driver): (Registry, Driver) =
+///     Registry::new(nabiz::Config::server().build()?)?;
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 pub trait Drive: Sized {
     #[doc(hidden)]
     fn new(watch: Watch) -> Self;
@@ -65,12 +125,16 @@ impl<D: Drive> Registry<D> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 reaper,
+                rows: Vec::new(),
+                free: Vec::new(),
                 driver: None,
                 wakes_at: Timestamp::EPOCH,
+                is_closed: false,
                 is_abandoned: false,
-                is_over: false,
             }),
             clock,
+            evidence: config.evidence(),
+            counts_beats: config.flood().is_some(),
         });
         let driver = D::new(Watch {
             shared: Arc::clone(&shared),
@@ -92,19 +156,19 @@ impl<D> Registry<D> {
         let shared = &self.handle.shared;
         let now = shared.clock.now();
         let mut state = shared.lock();
-        let seat = Arc::new(Seat::new(state.reaper.config(), now));
-        let key = state.reaper.insert(Arc::clone(&seat), now);
-        seat.key.store(key.into_bits(), Ordering::Relaxed);
-        if state.is_abandoned {
-            seat.mail().close = Some(Verdict::abandoned());
-        }
+        let (seat, row) = state.take_seat();
+        let key = state.reaper.insert(seat, now);
+        *row.mail(seat) = Mail {
+            close: state.is_abandoned.then(Verdict::abandoned),
+            ..Mail::new(key, now)
+        };
         let driver = state.hasten();
         drop(state);
         wake(driver);
         Lease {
+            shared: Arc::clone(shared),
+            row,
             seat,
-            clock: shared.clock,
-            handle: Arc::clone(&self.handle),
         }
     }
 
@@ -219,10 +283,24 @@ pub enum Duty {
 ///
 /// All of it goes by a shared reference, so that a reading and a writing task
 /// may share a lease in an `Arc`; but only one task may wait for its duties.
+///
+/// ```
+/// use nabiz::Config;
+/// use nabiz::blocking::{Duty, Registry};
+///
+/// let (registry, driver) = Registry::new(Config::server().build()?)?;
+/// let lease = registry.register();
+/// lease.received();
+/// assert_eq!(lease.poll(), None); // nothing to do for a while
+///
+/// drop(driver); // nobody watches any more
+/// assert!(matches!(lease.poll(), Some(Duty::Close { .. })));
+/// # Ok::<(), nabiz::ConfigError>(())
+/// ```
 pub struct Lease {
-    seat: Arc<Seat>,
-    clock: Clock,
-    handle: Arc<Handle>,
+    shared: Arc<Shared>,
+    row: Arc<Row>,
+    seat: Seat,
 }
 
 /// How often a thread looks whether it has a duty: nothing else would end its
@@ -233,45 +311,42 @@ impl Lease {
     /// Any bytes came. See [`Reaper::received`](crate::Reaper::received).
     #[inline]
     pub fn received(&self) {
-        self.seat.received.set(self.clock.now());
+        self.row.received(self.seat).set(self.shared.clock.now());
     }
 
     /// They were a heartbeat of the peer's. Takes a lock where that means more
     /// than any bytes: where heartbeats alone are evidence of life, or are
     /// counted against a flood.
     pub fn heartbeat_received(&self) {
-        let now = self.clock.now();
-        self.seat.received.set(now);
-        if self.seat.counts_beats || self.seat.evidence == Evidence::Heartbeats {
-            let mut state = self.handle.shared.lock();
-            if !state.reaper.heartbeat_received(self.seat.key(), now) {
-                self.seat.mail().beaten = true;
-            }
-            let driver = state.hasten();
-            drop(state);
-            wake(driver);
+        self.received();
+        if self.shared.counts_beats || self.shared.evidence == Evidence::Heartbeats {
+            self.change(|reaper, mail, now| {
+                mail.beaten = !reaper.heartbeat_received(mail.key, now);
+            });
         }
     }
 
     /// Bytes of ours were flushed. See [`Reaper::sent`](crate::Reaper::sent).
     #[inline]
     pub fn sent(&self) {
-        self.seat.sent.set(self.clock.now());
+        self.row.sent(self.seat).set(self.shared.clock.now());
     }
 
     /// The heartbeat asked for was flushed.
     pub fn heartbeat_sent(&self) {
-        let now = self.clock.now();
-        self.seat.sent.set(now);
-        self.change(|reaper, key| reaper.heartbeat_sent(key, now));
+        self.sent();
+        self.change(|reaper, mail, now| {
+            reaper.heartbeat_sent(mail.key, now);
+        });
     }
 
     /// Bears any silence of this connection. See
     /// [`Reaper::exempt`](crate::Reaper::exempt).
     pub fn exempt(&self) {
-        let now = self.clock.now();
-        self.seat.mail().silence = Silence::Any;
-        self.change(|reaper, key| reaper.exempt(key, now));
+        self.change(|reaper, mail, now| {
+            mail.silence = Silence::Any;
+            reaper.exempt(mail.key, now);
+        });
     }
 
     /// Bears so much silence of this connection. See
@@ -280,17 +355,19 @@ impl Lease {
     /// # Errors
     /// As there; then nothing is changed.
     pub fn set_silence_timeout(&self, timeout: Duration) -> Result<(), ConfigError> {
-        let now = self.clock.now();
-        self.change(|reaper, key| reaper.set_silence_timeout(key, timeout, now))?;
-        self.seat.mail().silence = Silence::For(timeout);
-        Ok(())
+        self.change(|reaper, mail, now| {
+            reaper.set_silence_timeout(mail.key, timeout, now)?;
+            mail.silence = Silence::For(timeout);
+            Ok(())
+        })
     }
 
     /// How long ago the last bytes came, or the connection was registered.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        let last = self.seat.received.get().unwrap_or(self.seat.opened);
-        self.clock.now().saturating_duration_since(last)
+        let received = self.row.received(self.seat).get();
+        let last = received.unwrap_or_else(|| self.row.mail(self.seat).opened);
+        self.shared.clock.now().saturating_duration_since(last)
     }
 
     /// What to do next; waits until there is something. After
@@ -325,10 +402,14 @@ impl Lease {
 
     fn take(&self, waker: Option<&Waker>) -> Option<Duty> {
         loop {
-            let mut mail = self.seat.mail();
-            if mail.close.is_some_and(|_| self.seat.is_withdrawn(&mail)) {
-                drop(mail);
-                self.withdraw();
+            let mut mail = self.row.mail(self.seat);
+            if self.is_withdrawn(&mail) {
+                drop(mail); // the roster is locked first
+                self.change(|reaper, mail, now| {
+                    if self.is_withdrawn(mail) {
+                        self.return_to(reaper, mail, now);
+                    }
+                });
                 continue;
             }
             if let Some(verdict) = &mut mail.close {
@@ -350,45 +431,49 @@ impl Lease {
         }
     }
 
-    /// Something came after the verdict, and before anybody acted on it.
-    fn withdraw(&self) {
-        let now = self.clock.now();
-        let mut state = self.handle.shared.lock();
-        let mut mail = self.seat.mail();
-        if !self.seat.is_withdrawn(&mail) {
-            return;
+    /// Whether there is a verdict that nobody acted on yet, and that what came
+    /// or went since disproves.
+    fn is_withdrawn(&self, mail: &Mail) -> bool {
+        let Some(verdict) = mail.close.filter(|verdict| !verdict.is_told) else {
+            return false;
+        };
+        let news = self.row.news(self.seat);
+        match verdict.reason {
+            CloseReason::PeerSilent if self.shared.evidence == Evidence::Heartbeats => mail.beaten,
+            CloseReason::PeerSilent | CloseReason::NoHello => {
+                news.received != verdict.news.received
+            }
+            CloseReason::WriteStalled => news.sent != verdict.news.sent,
+            _ => false,
         }
+    }
+
+    /// Takes its place in the roster again, as it was.
+    fn return_to(&self, reaper: &mut Reaper<Seat>, mail: &mut Mail, now: Timestamp) {
         mail.close = None;
-        let was_beaten = mem::take(&mut mail.beaten);
-        let silence = mail.silence;
-        drop(mail);
-        let seat = Arc::clone(&self.seat);
-        let key = state.reaper.insert_again(seat, self.seat.opened, now);
-        self.seat.key.store(key.into_bits(), Ordering::Relaxed);
-        if self.seat.received.get().is_some() {
-            state.reaper.received(key, now);
+        mail.key = reaper.insert_again(self.seat, mail.opened, now);
+        if self.row.received(self.seat).get().is_some() {
+            reaper.received(mail.key, now);
         }
-        if was_beaten {
-            state.reaper.heartbeat_received(key, now);
+        if mem::take(&mut mail.beaten) {
+            reaper.heartbeat_received(mail.key, now);
         }
-        match silence {
+        match mail.silence {
             Silence::Usual => {}
             Silence::Any => {
-                state.reaper.exempt(key, now);
+                reaper.exempt(mail.key, now);
             }
             Silence::For(timeout) => {
                 // It was accepted before.
-                let _ = state.reaper.set_silence_timeout(key, timeout, now);
+                let _ = reaper.set_silence_timeout(mail.key, timeout, now);
             }
         }
-        let driver = state.hasten();
-        drop(state);
-        wake(driver);
     }
 
-    fn change<C>(&self, change: impl FnOnce(&mut Reaper<Arc<Seat>>, Key) -> C) -> C {
-        let mut state = self.handle.shared.lock();
-        let changed = change(&mut state.reaper, self.seat.key());
+    fn change<C>(&self, change: impl FnOnce(&mut Reaper<Seat>, &mut Mail, Timestamp) -> C) -> C {
+        let now = self.shared.clock.now();
+        let mut state = self.shared.lock();
+        let changed = change(&mut state.reaper, &mut self.row.mail(self.seat), now);
         let driver = state.hasten();
         drop(state);
         wake(driver);
@@ -398,153 +483,30 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let seat = self.handle.shared.lock().reaper.remove(self.seat.key());
-        drop(seat); // and its waker, not under the lock
+        let mut state = self.shared.lock();
+        let mut mail = self.row.mail(self.seat);
+        state.reaper.remove(mail.key);
+        let waker = mail.waker.take();
+        drop(mail);
+        self.row.received(self.seat).clear();
+        self.row.sent(self.seat).clear();
+        state.free.push(self.seat);
+        let driver = state.end();
+        drop(state);
+        drop(waker);
+        wake(driver);
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("key", &self.seat.key())
             .field("silence", &self.silence())
             .finish_non_exhaustive()
     }
 }
 
-/// What the driver and the lease of a connection tell each other.
-struct Seat {
-    evidence: Evidence,
-    /// There is a flood limit.
-    counts_beats: bool,
-    opened: Timestamp,
-    key: AtomicU64,
-    received: LastTime,
-    sent: LastTime,
-    mail: Mutex<Mail>,
-}
-
-#[derive(Default)]
-struct Mail {
-    /// A heartbeat is asked for.
-    beat: bool,
-    close: Option<Verdict>,
-    /// A heartbeat came after the verdict.
-    beaten: bool,
-    silence: Silence,
-    waker: Option<Waker>,
-}
-
-/// What silence of this connection is borne.
-#[derive(Clone, Copy, Default)]
-enum Silence {
-    #[default]
-    Usual,
-    Any,
-    For(Duration),
-}
-
-#[derive(Clone, Copy)]
-struct Verdict {
-    reason: CloseReason,
-    retry_after: Option<Duration>,
-    /// What was known when it was taken.
-    news: News,
-    /// The lease's holder knows, and acts on it.
-    is_told: bool,
-}
-
-impl Verdict {
-    /// Nobody watches the connection any more.
-    fn abandoned() -> Self {
-        Self {
-            reason: CloseReason::Shutdown,
-            retry_after: None,
-            news: News::default(),
-            is_told: false,
-        }
-    }
-
-    fn duty(&self) -> Duty {
-        Duty::Close {
-            reason: self.reason,
-            retry_after: self.retry_after,
-        }
-    }
-}
-
-impl Seat {
-    fn new(config: &Config, now: Timestamp) -> Self {
-        Self {
-            evidence: config.evidence(),
-            counts_beats: config.flood().is_some(),
-            opened: now,
-            key: AtomicU64::new(0),
-            received: LastTime::default(),
-            sent: LastTime::default(),
-            mail: Mutex::default(),
-        }
-    }
-
-    /// It has one from its registration on.
-    fn key(&self) -> Key {
-        Key::from_bits(self.key.load(Ordering::Relaxed)).unwrap_or(Key::NOBODY)
-    }
-
-    fn mail(&self) -> MutexGuard<'_, Mail> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn news(&self) -> News {
-        News {
-            received: self.received.get(),
-            sent: self.sent.get(),
-        }
-    }
-
-    /// Whether there is a verdict that what came or went since disproves.
-    fn is_withdrawn(&self, mail: &Mail) -> bool {
-        let Some(verdict) = mail.close.filter(|verdict| !verdict.is_told) else {
-            return false;
-        };
-        match verdict.reason {
-            CloseReason::PeerSilent if self.evidence == Evidence::Heartbeats => mail.beaten,
-            CloseReason::PeerSilent | CloseReason::NoHello => {
-                self.received.get() != verdict.news.received
-            }
-            CloseReason::WriteStalled => self.sent.get() != verdict.news.sent,
-            _ => false,
-        }
-    }
-
-    /// Tells of a duty; gives whom to wake.
-    fn post(&self, post: impl FnOnce(&mut Mail)) -> Option<Waker> {
-        let mut mail = self.mail();
-        post(&mut mail);
-        mail.waker.take()
-    }
-}
-
-/// When something last happened, for one thread to set and another to read.
-// Nanoseconds and one more, so that zero means never.
-#[derive(Default)]
-struct LastTime(AtomicU64);
-
-impl LastTime {
-    #[inline]
-    fn set(&self, now: Timestamp) {
-        // No timestamp is the last that the bits could tell.
-        self.0
-            .store(now.as_nanos().wrapping_add(1), Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Option<Timestamp> {
-        let nanos = self.0.load(Ordering::Relaxed).checked_sub(1)?;
-        Timestamp::from_nanos(nanos)
-    }
-}
-
-/// What registries and leases hold; when the last is gone, it is over.
+/// What the registries hold; when the last is gone, nobody new will come.
 struct Handle {
     shared: Arc<Shared>,
 }
@@ -552,8 +514,8 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.is_over = true;
-        let driver = state.driver.take();
+        state.is_closed = true;
+        let driver = state.end();
         drop(state);
         wake(driver);
     }
@@ -562,20 +524,26 @@ impl Drop for Handle {
 struct Shared {
     state: Mutex<State>,
     clock: Clock,
+    evidence: Evidence,
+    /// There is a flood limit.
+    counts_beats: bool,
 }
 
 // Locked before any mail, never after. No waker is woken or dropped under
 // either: it may drop a task, and that a lease.
 struct State {
-    reaper: Reaper<Arc<Seat>>,
+    reaper: Reaper<Seat>,
+    rows: Vec<Arc<Row>>,
+    /// The seats that nobody has.
+    free: Vec<Seat>,
     /// The driver, if it waits.
     driver: Option<Waker>,
     /// Until when it waits.
     wakes_at: Timestamp,
+    /// The registries are gone.
+    is_closed: bool,
     /// The driver is gone.
     is_abandoned: bool,
-    /// Registry and leases are gone.
-    is_over: bool,
 }
 
 impl Shared {
@@ -587,113 +555,42 @@ impl Shared {
 }
 
 impl State {
+    fn take_seat(&mut self) -> (Seat, Arc<Row>) {
+        loop {
+            if let Some(seat) = self.free.pop() {
+                if let Some(row) = self.rows.get(seat.row()) {
+                    return (seat, Arc::clone(row));
+                }
+            }
+            self.free.extend(Seat::all_of(self.rows.len()));
+            self.rows.push(Arc::new(Row::new()));
+        }
+    }
+
     /// The driver to wake, if something is due before it would.
     fn hasten(&mut self) -> Option<Waker> {
         let due = self.reaper.deadline().filter(|due| *due < self.wakes_at)?;
         self.wakes_at = due;
         self.driver.take()
     }
+
+    /// Nobody is left, or will come.
+    fn is_over(&self) -> bool {
+        self.is_closed && self.free.len() == self.rows.len().saturating_mul(SEATS)
+    }
+
+    /// The driver to wake, if it is over.
+    fn end(&mut self) -> Option<Waker> {
+        if self.is_over() {
+            self.driver.take()
+        } else {
+            None
+        }
+    }
 }
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
-    }
-}
-
-/// A driver's view of the roster.
-pub struct Watch {
-    shared: Arc<Shared>,
-    /// Whom a turn has to wake; empty between turns.
-    woken: Vec<Waker>,
-}
-
-/// When a driver is needed.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Wait {
-    /// Then, or when it is woken; none: only then.
-    Until(Option<Timestamp>),
-    /// Never: nobody is left, or will come.
-    Over,
-}
-
-impl Watch {
-    pub(super) fn now(&self) -> Timestamp {
-        self.shared.clock.now()
-    }
-
-    /// When a turn is due; `waker` is woken when that changes.
-    pub(super) fn wait(&mut self, waker: &Waker) -> Wait {
-        let mut state = self.shared.lock();
-        if state.is_over {
-            return Wait::Over;
-        }
-        let due = state.reaper.deadline();
-        state.wakes_at = due.unwrap_or(Timestamp::MAX);
-        let old = state.driver.replace(waker.clone());
-        drop(state);
-        drop(old);
-        Wait::Until(due)
-    }
-
-    /// Hands out what is due. False: others are to run, and then another turn.
-    pub(super) fn turn(&mut self, now: Timestamp) -> bool {
-        let mut state = self.shared.lock();
-        let is_done = loop {
-            let waker = match state.reaper.poll_with(now, |seat| seat.news()) {
-                Some(Reap::Heartbeat { value: seat, .. }) => seat.post(|mail| mail.beat = true),
-                Some(Reap::Close {
-                    value: seat,
-                    reason,
-                    retry_after,
-                    ..
-                }) => seat.post(|mail| {
-                    mail.beaten = false;
-                    mail.close = Some(Verdict {
-                        reason,
-                        retry_after,
-                        news: seat.news(),
-                        is_told: false,
-                    });
-                }),
-                Some(Reap::Yield) => break false,
-                None => break true,
-            };
-            self.woken.extend(waker);
-        };
-        drop(state);
-        self.wake_all();
-        is_done
-    }
-
-    fn wake_all(&mut self) {
-        for waker in self.woken.drain(..) {
-            waker.wake();
-        }
-    }
-}
-
-/// Nobody is watched any more, and so nobody may stay.
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.is_abandoned = true;
-        for (_, seat) in state.reaper.iter() {
-            self.woken.extend(seat.post(|mail| {
-                mail.close.get_or_insert_with(Verdict::abandoned);
-            }));
-        }
-        let driver = state.driver.take();
-        drop(state);
-        drop(driver);
-        self.wake_all();
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch")
-            .field("reaper", &self.shared.lock().reaper)
-            .finish_non_exhaustive()
     }
 }
