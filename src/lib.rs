@@ -44,12 +44,14 @@
 //! | `Reaper` (feature `alloc`) | a server's whole roster, by the same rules |
 //! | [`Backoff`] | reconnect delays, also alone |
 //! | [`Offer`] | settling beats with the peer, as STOMP does |
-//! | `blocking::Pulse` (feature `std`) | a session with a clock, for any blocking transport |
-//! | `blocking::Link` (feature `std`) | a client that stays connected over TCP and the like |
+//! | `Pulse` in `blocking`, `tokio`, `smol` | a session with a clock and a timer, for any transport |
+//! | `Link` there | a client that stays connected over TCP and the like |
+//! | `Registry` there | a shared roster, for a server with a task or thread per connection |
 //! | `testing` (feature `testing`) | the laws that sessions and rosters keep, as checkers |
 //!
 //! The core is `no_std`, needs no allocator but for the roster, and has no
-//! dependency.
+//! dependency. `blocking` comes with the feature `std`, `tokio` and `smol` with
+//! those of their names.
 #![no_std]
 #![cfg_attr(
     test,
@@ -100,6 +102,6 @@ pub use session::{
 pub use time::{Ratio, Timestamp};
 
 /// The code in the README compiles.
-#[cfg(all(doctest, feature = "std"))]
+#[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

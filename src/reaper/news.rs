@@ -1,6 +1,7 @@
 //! What the owner of a connection knows of it, asked for when it matters:
 //! for rosters that are shared, and not told of each packet.
 
+use super::roster::Slot;
 use super::{Reap, Reaper, Step};
 use crate::config::Evidence;
 use crate::time::Timestamp;
@@ -28,20 +29,31 @@ impl<T> Reaper<T> {
     }
 
     /// [`insert`](Self::insert), of a connection that has been there since
-    /// `opened`: it grows no younger by that.
+    /// `opened`: neither its age nor its silence starts anew.
     #[cfg(feature = "std")]
     pub(crate) fn insert_again(
         &mut self,
         value: T,
         opened: Timestamp,
+        received: Option<Timestamp>,
         now: Timestamp,
     ) -> super::Key {
         let key = self.insert(value, now);
+        let index = key.index();
+        let since = received.unwrap_or(opened).min(self.now);
+        let tick = self.ticks.at(since).min(self.tick());
+        self.roster.touch(
+            key,
+            match received {
+                Some(_) => Slot::heard(tick),
+                None => Slot::mute(tick),
+            },
+        );
         let retirement = super::retire(&self.config, self.seed, self.link(), opened);
-        if let Some(place) = self.retirements.get_mut(key.index()) {
+        if let Some(place) = self.retirements.get_mut(index) {
             *place = retirement;
-            self.fall_due(key.index());
         }
+        self.fall_due(index);
         key
     }
 
@@ -92,8 +104,7 @@ impl<T> Reaper<T> {
         } else if received.as_nanos() >= self.ticks.start(slot.tick()) {
             let tick = self.ticks.at(received.min(self.now));
             let tick = self.amnesties.passed(received, tick.max(slot.tick()));
-            self.roster
-                .touch(key, super::Slot::heard(tick.min(self.tick())));
+            self.roster.touch(key, Slot::heard(tick.min(self.tick())));
         }
     }
 

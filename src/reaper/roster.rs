@@ -124,6 +124,12 @@ impl Slot {
         Self::new(HEARD, tick, 0)
     }
 
+    /// Inserted at a tick, and not a byte came.
+    #[cfg(feature = "std")]
+    pub(super) const fn mute(tick: u64) -> Self {
+        Self::new(0, tick, 0)
+    }
+
     const fn free(next: u64) -> Self {
         Self::new(0, next, 0)
     }

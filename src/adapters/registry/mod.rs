@@ -320,8 +320,8 @@ impl Lease {
     pub fn heartbeat_received(&self) {
         self.received();
         if self.shared.counts_beats || self.shared.evidence == Evidence::Heartbeats {
-            self.change(|reaper, mail, now| {
-                mail.beaten = !reaper.heartbeat_received(mail.key, now);
+            self.change(|state, mail, now| {
+                mail.beaten = !state.reaper.heartbeat_received(mail.key, now);
             });
         }
     }
@@ -335,17 +335,17 @@ impl Lease {
     /// The heartbeat asked for was flushed.
     pub fn heartbeat_sent(&self) {
         self.sent();
-        self.change(|reaper, mail, now| {
-            reaper.heartbeat_sent(mail.key, now);
+        self.change(|state, mail, now| {
+            state.reaper.heartbeat_sent(mail.key, now);
         });
     }
 
     /// Bears any silence of this connection. See
     /// [`Reaper::exempt`](crate::Reaper::exempt).
     pub fn exempt(&self) {
-        self.change(|reaper, mail, now| {
+        self.change(|state, mail, now| {
             mail.silence = Silence::Any;
-            reaper.exempt(mail.key, now);
+            state.reaper.exempt(mail.key, now);
         });
     }
 
@@ -355,8 +355,8 @@ impl Lease {
     /// # Errors
     /// As there; then nothing is changed.
     pub fn set_silence_timeout(&self, timeout: Duration) -> Result<(), ConfigError> {
-        self.change(|reaper, mail, now| {
-            reaper.set_silence_timeout(mail.key, timeout, now)?;
+        self.change(|state, mail, now| {
+            state.reaper.set_silence_timeout(mail.key, timeout, now)?;
             mail.silence = Silence::For(timeout);
             Ok(())
         })
@@ -405,9 +405,9 @@ impl Lease {
             let mut mail = self.row.mail(self.seat);
             if self.is_withdrawn(&mail) {
                 drop(mail); // the roster is locked first
-                self.change(|reaper, mail, now| {
+                self.change(|state, mail, now| {
                     if self.is_withdrawn(mail) {
-                        self.return_to(reaper, mail, now);
+                        self.return_to(state, mail, now);
                     }
                 });
                 continue;
@@ -449,12 +449,11 @@ impl Lease {
     }
 
     /// Takes its place in the roster again, as it was.
-    fn return_to(&self, reaper: &mut Reaper<Seat>, mail: &mut Mail, now: Timestamp) {
-        mail.close = None;
-        mail.key = reaper.insert_again(self.seat, mail.opened, now);
-        if self.row.received(self.seat).get().is_some() {
-            reaper.received(mail.key, now);
-        }
+    fn return_to(&self, state: &mut State, mail: &mut Mail, now: Timestamp) {
+        mail.close = state.is_abandoned.then(Verdict::abandoned);
+        let reaper = &mut state.reaper;
+        let received = self.row.received(self.seat).get();
+        mail.key = reaper.insert_again(self.seat, mail.opened, received, now);
         if mem::take(&mut mail.beaten) {
             reaper.heartbeat_received(mail.key, now);
         }
@@ -470,10 +469,10 @@ impl Lease {
         }
     }
 
-    fn change<C>(&self, change: impl FnOnce(&mut Reaper<Seat>, &mut Mail, Timestamp) -> C) -> C {
+    fn change<C>(&self, change: impl FnOnce(&mut State, &mut Mail, Timestamp) -> C) -> C {
         let now = self.shared.clock.now();
         let mut state = self.shared.lock();
-        let changed = change(&mut state.reaper, &mut self.row.mail(self.seat), now);
+        let changed = change(&mut state, &mut self.row.mail(self.seat), now);
         let driver = state.hasten();
         drop(state);
         wake(driver);

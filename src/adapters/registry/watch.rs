@@ -1,5 +1,6 @@
 //! What a driver needs of the roster it drives.
 
+use core::cell::Cell;
 use core::fmt;
 use core::task::Waker;
 use std::sync::Arc;
@@ -50,7 +51,12 @@ impl Watch {
         let mut state = self.shared.lock();
         let State { reaper, rows, .. } = &mut *state;
         let row = |seat: Seat| rows.get(seat.row());
-        let news = |seat: &Seat| row(*seat).map_or(News::default(), |row| row.news(*seat));
+        // What a verdict is based on: what comes later withdraws it.
+        let known = Cell::new(News::default());
+        let news = |seat: &Seat| {
+            known.set(row(*seat).map_or(News::default(), |row| row.news(*seat)));
+            known.get()
+        };
         let is_done = loop {
             let (seat, verdict) = match reaper.poll_with(now, news) {
                 Some(Reap::Heartbeat { value: seat, .. }) => (*seat, None),
@@ -60,11 +66,10 @@ impl Watch {
                     retry_after,
                     ..
                 }) => {
-                    let news = news(&seat);
                     let verdict = Verdict {
                         reason,
                         retry_after,
-                        news,
+                        news: known.get(),
                         is_told: false,
                     };
                     (seat, Some(verdict))

@@ -11,7 +11,7 @@ use std::vec::Vec;
 
 use super::alarm::Alarm;
 use super::{Runtime, Stream};
-use crate::adapters::clock::Clock;
+use crate::adapters::clock::{Clock, LEAST_WAIT};
 use crate::adapters::link::{Engine, LinkEvent, Output, SendError, Step, random_seed};
 use crate::config::{Config, ConfigError, Limits, Role, Rule};
 use crate::session::{Event, HeartbeatId, Status};
@@ -37,8 +37,9 @@ pub struct Link<R: Runtime, T> {
     connect: Box<dyn FnMut() -> Dial<T> + Send>,
     dial: Option<Dial<T>>,
     transport: Option<Pin<Box<T>>>,
-    /// A write failed; what the peer still said is read before the link ends.
-    broken: Option<io::Error>,
+    /// A write failed, and when; what the peer still said is read before the
+    /// link ends.
+    broken: Option<(io::Error, Timestamp)>,
     /// The peer is being told that no more will be sent.
     is_finishing: bool,
     alarm: Alarm<R>,
@@ -215,6 +216,22 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
                         }
                         Read::Nothing => {}
                     }
+                    if let Some((_, since)) = self.broken {
+                        // The reactor has told of all that came when the timer
+                        // rings once more.
+                        let due = since.checked_add(LEAST_WAIT).unwrap_or(since);
+                        match self.alarm.poll(cx, due, now) {
+                            Poll::Ready(rang) if rang > since => {
+                                let error = self.broken.take().map(|(error, _)| error);
+                                state.engine.gone(error, shared.clock.now());
+                                drop(state);
+                                self.drop_transport();
+                            }
+                            Poll::Ready(_) => {}
+                            Poll::Pending => return Poll::Pending,
+                        }
+                        continue;
+                    }
                     if has_output && may_write {
                         // Others get their turn, the timer among them.
                         cx.waker().wake_by_ref();
@@ -291,7 +308,7 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
         };
         let written = engine.flush(now, &mut output);
         written.unwrap_or_else(|error| {
-            self.broken.get_or_insert(error);
+            self.broken.get_or_insert((error, now));
             false
         })
     }
@@ -312,23 +329,22 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
     ) -> Read {
         let polled = match &mut self.transport {
             Some(transport) if !buffer.is_empty() => transport.as_mut().poll_read(cx, buffer),
-            _ if self.broken.is_some() => Poll::Ready(Ok(0)),
             _ => Poll::Pending,
         };
         let error = match polled {
-            Poll::Ready(Ok(0)) => self.broken.take(),
+            Poll::Ready(Ok(0)) => None,
             Poll::Ready(Ok(read)) => {
                 engine.received(read, clock.now());
                 return Read::Bytes(read);
             }
-            Poll::Pending if self.broken.is_none() => return Read::Nothing,
-            Poll::Pending => self.broken.take(),
+            Poll::Pending => return Read::Nothing,
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
                 cx.waker().wake_by_ref();
                 return Read::Nothing;
             }
-            Poll::Ready(Err(error)) => Some(self.broken.take().unwrap_or(error)),
+            Poll::Ready(Err(error)) => Some(error),
         };
+        let error = self.broken.take().map_or(error, |(error, _)| Some(error));
         engine.gone(error, clock.now());
         Read::Gone
     }
@@ -370,7 +386,9 @@ impl<R: Runtime, T> Link<R, T> {
     /// other events are the transport's, which the link watches itself, and are
     /// ignored.
     pub fn report(&mut self, event: Event) {
-        self.shared.tell(event);
+        // Nobody waits in `next` now, whom it would have to wake.
+        let now = self.shared.clock.now();
+        self.shared.lock().engine.tell(event, now);
     }
 
     /// See [`Session::set_limits`](crate::Session::set_limits).
