@@ -392,4 +392,28 @@ mod found {
         }
         assert_eq!(closed, 1);
     }
+
+    /// Where no limit is in force a forgiven stall convicts nobody, and the next
+    /// may take its place. The checker, for which the time up to a word of sleep
+    /// was not done with, kept it, and counted a limit that was set later from
+    /// there.
+    #[test]
+    fn a_word_of_sleep_to_who_has_no_limit_yet() {
+        let config = Config::server()
+            .without_silence_timeout()
+            .without_write_timeout()
+            .with_spread_first_beat(false)
+            .build()
+            .unwrap();
+        let mut reaper = reaper(config);
+        let key = reaper.insert(1, at(0));
+        reaper.resumed(at(1));
+        reaper.sent(key, at(20)); // late, and again
+        drain(&mut reaper, at(40));
+        reaper.set_silence_timeout(key, secs(25), at(40)).unwrap();
+        // From the second stall: the first has run out.
+        drain(&mut reaper, at(44));
+        assert!(reaper.reaper().contains(key));
+        assert_eq!(drain(&mut reaper, at(46)), 1);
+    }
 }
