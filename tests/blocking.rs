@@ -858,6 +858,18 @@ fn a_link_that_was_up_tells_the_silence_whoever_closed_it() {
 }
 
 #[test]
+fn a_dial_that_took_its_whole_budget_timed_out() {
+    let config = config().with_connect_timeout(millis(100)).build().unwrap();
+    let swallowed = |budget: Option<Duration>| -> io::Result<TcpStream> {
+        thread::sleep(budget.unwrap() + millis(1));
+        Err(ErrorKind::TimedOut.into())
+    };
+    let mut link = Link::new(config, ping, swallowed).unwrap();
+    let why = EndReason::Closed(CloseReason::ConnectTimeout);
+    assert!(matches!(next(&mut link), Some(Seen::Down(w, _, Some(_), 1)) if w == why));
+}
+
+#[test]
 fn a_dial_that_takes_its_time_is_no_stall() {
     let slow = |_| -> io::Result<TcpStream> {
         thread::sleep(millis(400));

@@ -477,7 +477,12 @@ impl<T: Transport> Shared<T> {
                     let _ = transport.abort();
                 }
             }
-            Err(error) => state.engine.gone(Some(error), now),
+            Err(error) => {
+                // If its time is over, or it is not wanted any more, that is why.
+                if !state.engine.ends_dial(now) {
+                    state.engine.gone(Some(error), now);
+                }
+            }
         }
     }
 

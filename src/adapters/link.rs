@@ -55,8 +55,8 @@ pub enum LinkEvent<'a> {
     /// The link, or the attempt at one, has ended.
     #[non_exhaustive]
     Down {
-        /// How. A dial that fails within its budget or not is
-        /// `ConnectFailed` where it cannot be interrupted.
+        /// How. A dial that took its whole budget is closed for
+        /// `ConnectTimeout`, whatever the transport said.
         why: EndReason,
         /// What the transport said, if it did.
         error: Option<io::Error>,
@@ -440,6 +440,13 @@ impl Engine {
         if is_dial {
             self.slow_dial_is_no_stall(now);
         }
+    }
+
+    /// Whether the session gives up on a dial by itself; ends it if so.
+    pub(super) fn ends_dial(&mut self, now: Timestamp) -> bool {
+        self.session.phase() == Phase::Connecting
+            && matches!(self.session.clone().poll(now), Some(Action::Close(_)))
+            && matches!(self.step(now), Step::Drop)
     }
 
     /// The session cannot tell a dial that took its time from a driver that

@@ -173,7 +173,9 @@ impl<D> Registry<D> {
     }
 
     /// Closes everyone, spread over a window, each with a `retry_after` of its
-    /// own: for a deploy. See [`Reaper::drain`](crate::Reaper::drain).
+    /// own: for a deploy. See [`Reaper::drain`](crate::Reaper::drain). When the
+    /// last registry and lease are dropped the driver ends: wait for it to know
+    /// that all have left.
     pub fn drain(&self, window: Duration) {
         let now = self.handle.shared.clock.now();
         let mut state = self.handle.shared.lock();
@@ -321,6 +323,7 @@ impl Lease {
         self.received();
         if self.shared.counts_beats || self.shared.evidence == Evidence::Heartbeats {
             self.change(|state, mail, now| {
+                mail.heard = now;
                 mail.beaten = !state.reaper.heartbeat_received(mail.key, now);
             });
         }
@@ -362,12 +365,16 @@ impl Lease {
         })
     }
 
-    /// How long ago the last bytes came, or the connection was registered.
+    /// How long ago the last evidence of life came, or the connection was
+    /// registered.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        let received = self.row.received(self.seat).get();
-        let last = received.unwrap_or_else(|| self.row.mail(self.seat).opened);
-        self.shared.clock.now().saturating_duration_since(last)
+        let heard = match self.shared.evidence {
+            Evidence::AnyBytes => self.row.received(self.seat).get(),
+            Evidence::Heartbeats => None,
+        };
+        let heard = heard.unwrap_or_else(|| self.row.mail(self.seat).heard);
+        self.shared.clock.now().saturating_duration_since(heard)
     }
 
     /// What to do next; waits until there is something. After

@@ -97,6 +97,9 @@ impl Row {
 pub(super) struct Mail {
     pub(super) key: Key,
     pub(super) opened: Timestamp,
+    /// The last evidence of life, where heartbeats alone are that; or when it
+    /// was opened.
+    pub(super) heard: Timestamp,
     pub(super) silence: Silence,
     /// A heartbeat is asked for.
     pub(super) beat: bool,
@@ -111,6 +114,7 @@ impl Mail {
         Self {
             key,
             opened,
+            heard: opened,
             silence: Silence::Usual,
             beat: false,
             close: None,
