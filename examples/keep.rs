@@ -1,7 +1,19 @@
 //! Stays connected to a TCP endpoint.
+//!
+//! `view` is what the link's events come to, written once. `blocking`, `tokio`
+//! and `smol` are the same program on each runtime: they make a link, and wait
+//! for its events.
 
-use std::io::{self, BufRead, Read, Write};
-use std::net::TcpStream;
+#[path = "keep/blocking.rs"]
+mod blocking;
+#[path = "keep/smol.rs"]
+mod smol;
+#[path = "keep/tokio.rs"]
+mod tokio;
+#[path = "keep/view.rs"]
+mod view;
+
+use std::io::{self, BufRead, Read};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +21,14 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use nabiz::Event;
-use nabiz::blocking::{Clock, Link, LinkEvent, LinkHandle, random_seed};
-use nabiz_examples::args::{ClientArgs, SessionArgs, endpoint};
-use nabiz_examples::bytes::{Bytes, Scanner, unescape};
+use nabiz::blocking::{SendError, random_seed};
+use nabiz::{Config, ConfigError, Evidence, HeartbeatId};
+use nabiz_examples::args::{ClientArgs, Runtime, SessionArgs, endpoint};
+use nabiz_examples::bytes::{Bytes, unescape};
 use nabiz_examples::cli;
-use nabiz_examples::dial::dial;
 use nabiz_examples::events::{Line, Log};
+
+use view::View;
 
 /// Stays connected to a TCP endpoint: sends heartbeats, notices when the other
 /// end is dead, and comes back.
@@ -29,6 +42,10 @@ struct Args {
     /// Where to connect
     #[arg(value_name = "HOST:PORT", value_parser = endpoint)]
     address: String,
+
+    /// What the connection runs on; the lines are the same
+    #[arg(long, value_enum, default_value = "blocking")]
+    runtime: Runtime,
 
     /// The bytes with which the peer answers our heartbeat
     #[arg(long, value_name = "BYTES", value_parser = unescape)]
@@ -87,49 +104,25 @@ fn main() -> ExitCode {
 
     let log = Log::new(args.json);
     let stopping = Arc::new(AtomicBool::new(false));
-    let Bytes(heartbeat) = args.session.heartbeat;
-    let address = args.address;
-    let called_off = Arc::clone(&stopping);
-    let mut link = Link::with(
+    let view = View::new(log, args.answer, args.peer_heartbeat, Arc::clone(&stopping));
+    let job = Job {
+        address: args.address,
         config,
-        args.seed.unwrap_or_else(random_seed),
-        Clock::default(),
-        move |_id, out: &mut Vec<u8>| out.extend_from_slice(&heartbeat),
-        move |budget| dial(&address, budget, &called_off),
-    )
-    .unwrap_or_else(|error| cli::refused::<Args>(error));
-
-    stop_on_signal(link.handle(), Arc::clone(&stopping));
-    let handle = link.handle();
-    thread::spawn(move || send_lines(io::stdin().lock(), &handle));
-
-    let mut answers = args.answer.map(Scanner::new);
-    let mut heartbeats = args.peer_heartbeat.map(Scanner::new);
-    let mut stdout = io::stdout().lock();
-    let mut buffer = [0; 16 * 1024];
-    while let Some(event) = link.next(&mut buffer) {
-        if let Some(line) = Line::of(&event) {
-            log.write(line);
-        }
-        match event {
-            LinkEvent::Up { .. } => {
-                // The last connection may have ended in half an answer.
-                answers.iter_mut().for_each(Scanner::reset);
-                heartbeats.iter_mut().for_each(Scanner::reset);
-            }
-            LinkEvent::Data(bytes) => {
-                for _ in 0..count(&mut heartbeats, bytes) {
-                    link.report(Event::HeartbeatReceived);
-                }
-                for _ in 0..count(&mut answers, bytes) {
-                    log.write(answer(&mut link));
-                }
-                let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-                if written.is_err() && !stopping.swap(true, Ordering::Relaxed) {
-                    link.shutdown(); // nobody reads any more: `keep … | head -1`
-                }
-            }
-            _ => {}
+        seed: args.seed.unwrap_or_else(random_seed),
+        heartbeat: args.session.heartbeat,
+        stopping: Arc::clone(&stopping),
+    };
+    let kept = match args.runtime {
+        Runtime::Blocking => blocking::keep(job, view),
+        Runtime::Tokio => tokio::keep(job, view),
+        Runtime::Smol => smol::keep(job, view),
+    };
+    match kept {
+        Ok(()) => {}
+        Err(Refused::Config(error)) => cli::refused::<Args>(error),
+        Err(Refused::Runtime(error)) => {
+            eprintln!("keep: cannot start: {error}");
+            return ExitCode::FAILURE;
         }
     }
     log.write(Line::new("bye"));
@@ -141,9 +134,9 @@ fn main() -> ExitCode {
 }
 
 /// What would make a configuration that can only fail.
-fn check(args: &Args, config: nabiz::Config) -> Result<(), &'static str> {
+fn check(args: &Args, config: Config) -> Result<(), &'static str> {
     let beats = args.peer_heartbeat.is_some();
-    if config.evidence() == nabiz::Evidence::Heartbeats && !beats && args.answer.is_none() {
+    if config.evidence() == Evidence::Heartbeats && !beats && args.answer.is_none() {
         return Err("evidence of heartbeats alone needs --peer-heartbeat or --answer");
     }
     if config.flood().is_some() && !beats {
@@ -152,40 +145,69 @@ fn check(args: &Args, config: nabiz::Config) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn count(scanner: &mut Option<Scanner>, bytes: &[u8]) -> usize {
-    scanner.as_mut().map_or(0, |scanner| scanner.count(bytes))
+/// What a link is made of, and what goes on beside it, on any runtime.
+struct Job {
+    address: String,
+    config: Config,
+    seed: u64,
+    heartbeat: Bytes,
+    stopping: Arc<AtomicBool>,
 }
 
-/// Tells the link of an answer. Not every answer gives a round-trip time: it
-/// must be clear which heartbeat it answers.
-fn answer(link: &mut Link<TcpStream>) -> Line {
-    link.report(Event::AnswerReceived { id: None });
-    let status = link.status();
-    Line::new("answer").round_trip("rtt", status.rtt.filter(|_| status.rtt_is_new))
+/// Why there is no link.
+enum Refused {
+    Config(ConfigError),
+    Runtime(io::Error),
 }
 
-/// The first Ctrl-C ends politely, the second at once.
-fn stop_on_signal(link: LinkHandle<TcpStream>, stopping: Arc<AtomicBool>) {
-    let handler = move || {
-        if stopping.swap(true, Ordering::Relaxed) {
-            process::exit(130);
+impl From<ConfigError> for Refused {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self::Runtime(error)
+    }
+}
+
+impl Job {
+    fn heartbeat(&self) -> impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static {
+        let Bytes(heartbeat) = self.heartbeat.clone();
+        move |_id, out| out.extend_from_slice(&heartbeat)
+    }
+
+    /// The first Ctrl-C ends politely, by `shutdown`, the second at once.
+    fn stop_on_signal(&self, shutdown: impl Fn() + Send + 'static) {
+        let stopping = Arc::clone(&self.stopping);
+        let handler = move || {
+            if stopping.swap(true, Ordering::Relaxed) {
+                process::exit(130);
+            }
+            shutdown();
+        };
+        if let Err(error) = ctrlc::set_handler(handler) {
+            eprintln!("keep: Ctrl-C will not be polite: {error}");
         }
-        link.shutdown();
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("keep: Ctrl-C will not be polite: {error}");
+    }
+
+    /// Sends what comes on stdin, in a thread of its own, because a read of it
+    /// cannot be called off.
+    fn send_lines(&self, send: impl Fn(&[u8]) -> Result<(), SendError> + Send + 'static) {
+        thread::spawn(move || send_lines(io::stdin().lock(), send));
     }
 }
 
 /// Sends what comes, line by line, until it ends. A line waits while there is
 /// no connection, or while the peer does not read; one that was sent into a
 /// connection that then broke is lost.
-fn send_lines(mut input: impl BufRead, link: &LinkHandle<TcpStream>) {
+fn send_lines(mut input: impl BufRead, send: impl Fn(&[u8]) -> Result<(), SendError>) {
     const LONGEST: u64 = 64 * 1024; // what is longer goes out in parts
     const PAUSE: Duration = Duration::from_millis(20);
     let mut line = Vec::new();
     while let Ok(1..) = input.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
-        while link.send(&line).is_err() {
+        while send(&line).is_err() {
             thread::sleep(PAUSE);
         }
         line.clear();

@@ -7,6 +7,17 @@ use nabiz::{Backoff, Config, ConfigBuilder, ConfigError, Evidence, Jitter, Ratio
 
 use crate::bytes::{Bytes, unescape};
 
+/// What a program runs on.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// Threads and blocking sockets
+    Blocking,
+    /// Tasks on tokio
+    Tokio,
+    /// Tasks on smol
+    Smol,
+}
+
 /// The fields that both ends have.
 #[derive(Args, Clone, Debug)]
 pub struct SessionArgs {

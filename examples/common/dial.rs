@@ -1,13 +1,26 @@
-//! A dial that can be called off.
+//! What dials have in common, and a blocking one that can be called off.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nabiz::blocking::dial_tcp;
+
+/// Whether a dialled socket has another one at its far end. Where nobody listens,
+/// the kernel may pick the very port that is dialled for our end, and TCP then
+/// connects a socket with itself.
+///
+/// # Errors
+/// Where it has not, or one of the addresses is not known any more.
+pub fn not_itself(near: io::Result<SocketAddr>, far: io::Result<SocketAddr>) -> io::Result<()> {
+    if near? == far? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(())
+}
 
 /// How often a dial looks whether it was called off.
 const GLANCE: Duration = Duration::from_millis(50);

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 /// More than this, and we read no more of the client's until it reads ours.
 const MOST: usize = 1 << 20;
+/// Room for so much is kept when all is written.
+const KEPT: usize = 1 << 10;
 
 /// Whole lines, so that a heartbeat at the end is never inside one.
 #[derive(Default)]
@@ -40,6 +42,9 @@ impl Output {
     /// So much of it was written; true: with it the heartbeat's end.
     pub fn written(&mut self, count: usize) -> bool {
         self.bytes.drain(..count);
+        if self.bytes.is_empty() {
+            self.bytes.shrink_to(KEPT);
+        }
         self.heartbeat = match self.heartbeat {
             Some(end) if end <= count => return self.heartbeat.take().is_some(),
             Some(end) => Some(end - count),

@@ -1,8 +1,14 @@
 //! The programs as their users see them: processes, sockets, signals.
 #![cfg(unix)]
 
+#[path = "programs/crowd.rs"]
+mod crowd;
+#[path = "programs/leaving.rs"]
+mod leaving;
 #[path = "programs/roster.rs"]
 mod roster;
+#[path = "programs/runtimes.rs"]
+mod runtimes;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -11,7 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::{Program, keep, keep_without_reader, number, run, serve};
+use support::{
+    Program, keep, keep_without_reader, number, on_each_runtime, run, serve, serve_with_files,
+};
 
 fn sleep(seconds: f64) {
     thread::sleep(Duration::from_secs_f64(seconds));
@@ -25,7 +33,7 @@ fn refused() -> String {
 
 #[test]
 fn help_names_every_flag() {
-    let both = "--heartbeat --interval --interval-jitter --spread-first-beat --only-when-idle \
+    let both = "--runtime --heartbeat --interval --interval-jitter --spread-first-beat --only-when-idle \
         --silence-timeout --evidence --write-timeout \
         --hello-timeout --close-grace --stall-tolerance --resume-grace --probes --flood-gap \
         --flood-strikes --max-age --max-age-jitter --seed --json";
@@ -34,7 +42,10 @@ fn help_names_every_flag() {
         --stable-after --max-retry-after";
     for (name, flags) in [
         ("keep", format!("{both} {client}")),
-        ("serve", format!("{both} --listen --resolution")),
+        (
+            "serve",
+            format!("{both} --listen --resolution --drain-on-term --quiet"),
+        ),
     ] {
         let help = run(name, &["--help"]);
         assert!(help.status.success());
@@ -136,6 +147,36 @@ fn bad_input_is_refused_in_one_line() {
             "serve: invalid value '2' for '--max-unanswered <MAX_UNANSWERED>': serve judges all",
         ),
         (
+            "keep",
+            &[keep, "--runtime", "async-std"],
+            "keep: invalid value 'async-std' for '--runtime <RUNTIME>' [possible values: blocking, tokio, smol]",
+        ),
+        (
+            "serve",
+            &["--drain-on-term", "soon"],
+            "serve: invalid value 'soon' for '--drain-on-term",
+        ),
+        (
+            "crowd",
+            &["--connections", "0"],
+            "crowd: invalid value '0' for '--connections",
+        ),
+        (
+            "crowd",
+            &["--interval", "0s"],
+            "crowd: --interval must not be zero",
+        ),
+        (
+            "crowd",
+            &["--pid", "1"],
+            "crowd: the following required arguments were not provided: <HOST:PORT>",
+        ),
+        (
+            "crowd",
+            &[keep, "--runtime", "smol"],
+            "crowd: the argument '[HOST:PORT]' cannot be used with '--runtime <RUNTIME>'",
+        ),
+        (
             "roster",
             &["--connections", "0"],
             "roster: invalid value '0' for '--connections",
@@ -178,98 +219,111 @@ fn bad_input_is_refused_in_one_line() {
 
 #[test]
 fn a_client_that_beats_is_kept() {
-    let (mut server, address) = serve("--silence-timeout 3s --interval none");
-    let mut client = keep(
-        &address,
-        r"--heartbeat ping\n --answer pong\n --interval 1s --silence-timeout 3s",
-    );
-    client.events.expect("up attempt=0");
-    sleep(8.0);
-    let events = client.events.all();
-    let beats = events.iter().filter(|line| line.contains(" beat id="));
-    assert!((6..=12).contains(&beats.count()), "{events:#?}");
-    client.events.expect("answer rtt=");
-    client.events.assert_none("down");
-    server.events.assert_none("closed");
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "--silence-timeout 3s --interval none");
+        let mut client = keep(
+            runtime,
+            &address,
+            r"--heartbeat ping\n --answer pong\n --interval 1s --silence-timeout 3s",
+        );
+        client.events.expect("up attempt=0");
+        sleep(8.0);
+        let events = client.events.all();
+        let beats = events.iter().filter(|line| line.contains(" beat id="));
+        assert!((6..=12).contains(&beats.count()), "{events:#?}");
+        client.events.expect("answer rtt=");
+        client.events.assert_none("down");
+        server.events.assert_none("closed");
 
-    client.interrupt();
-    client.events.assert_none("retry_in");
-    let closed = server.events.expect("closed conn=1");
-    assert!(closed.contains("reason=Disconnected"), "{closed}");
-    server.interrupt();
+        client.interrupt();
+        client.events.assert_none("retry_in");
+        let closed = server.events.expect("closed conn=1");
+        assert!(closed.contains("reason=Disconnected"), "{closed}");
+        server.interrupt();
+    });
 }
 
 #[test]
 fn a_client_that_does_not_beat_is_closed_and_comes_back() {
-    let (mut server, address) = serve("--silence-timeout 3s --interval none");
-    let mut client = keep(&address, "--interval none --backoff-initial 100ms");
-    let closed = server.events.expect("closed conn=1 reason=PeerSilent");
-    assert!((3.0..4.0).contains(&number(&closed, "silent")), "{closed}");
-    let down = client.events.expect("down reason=Disconnected");
-    assert!(number(&down, "retry_in") <= 0.1, "{down}");
-    client.events.expect("up attempt=1");
-    server.events.expect("open conn=2");
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "--silence-timeout 3s --interval none");
+        let mut client = keep(runtime, &address, "--interval none --backoff-initial 100ms");
+        let closed = server.events.expect("closed conn=1 reason=PeerSilent");
+        assert!((3.0..4.0).contains(&number(&closed, "silent")), "{closed}");
+        let down = client.events.expect("down reason=Disconnected");
+        assert!(number(&down, "retry_in") <= 0.1, "{down}");
+        client.events.expect("up attempt=1");
+        server.events.expect("open conn=2");
+    });
 }
 
 #[test]
 fn a_client_comes_back_to_a_server_that_was_killed() {
-    let (mut server, address) = serve("");
-    let mut client = keep(&address, "--backoff-initial 300ms --backoff-jitter none");
-    client.events.expect("up attempt=0");
-    server.signal(Signal::KILL);
-    server.wait();
-    let down = client.events.expect("down reason=Disconnected");
-    assert_eq!(number(&down, "retry_in"), 0.3);
-    let down = client
-        .events
-        .expect("down reason=ConnectFailed error=\"Connection refused");
-    assert_eq!(number(&down, "retry_in"), 0.48);
-    let (mut server, _) = serve(&format!("--listen {address}"));
-    client.events.expect("up attempt=");
-    client.write(b"again\n");
-    client.stdout.expect("again");
-    client.interrupt();
-    server.interrupt();
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "");
+        let mut client = keep(
+            runtime,
+            &address,
+            "--backoff-initial 300ms --backoff-jitter none",
+        );
+        client.events.expect("up attempt=0");
+        server.signal(Signal::KILL);
+        server.wait();
+        let down = client.events.expect("down reason=Disconnected");
+        assert_eq!(number(&down, "retry_in"), 0.3);
+        let down = client
+            .events
+            .expect("down reason=ConnectFailed error=\"Connection refused");
+        assert_eq!(number(&down, "retry_in"), 0.48);
+        let (mut server, _) = serve(runtime, &format!("--listen {address}"));
+        client.events.expect("up attempt=");
+        client.write(b"again\n");
+        client.stdout.expect("again");
+        client.interrupt();
+        server.interrupt();
+    });
 }
 
 #[test]
 fn the_frozen_convict_nobody() {
-    const PATIENT: &str = "--interval 1s --silence-timeout 60s";
-    const STRICT: &str = "--interval 1s --silence-timeout 3s";
-    let freeze = |client_args: &str, server_args: &str, frozen: [bool; 2]| {
-        let (server, address) = serve(server_args);
-        let mut client = keep(&address, client_args);
-        client.events.expect("up attempt=0");
-        sleep(1.5);
-        let pair = [&client, &server];
-        let frozen: Vec<&Program> = (pair.into_iter().zip(frozen))
-            .filter_map(|(program, frozen)| frozen.then_some(program))
-            .collect();
-        frozen
-            .iter()
-            .for_each(|program| program.signal(Signal::STOP));
-        sleep(7.0);
-        frozen
-            .iter()
-            .for_each(|program| program.signal(Signal::CONT));
-        sleep(4.0); // longer than the limits
-        client.events.assert_none("down");
-        server.events.assert_none("closed");
-        (client, server)
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let (mut client, _server) = freeze(STRICT, PATIENT, [true, false]);
-            client.events.expect("stall");
-        });
-        scope.spawn(|| {
-            let (_client, mut server) = freeze(PATIENT, STRICT, [false, true]);
-            server.events.expect("stall");
-        });
-        scope.spawn(|| {
-            let (mut client, mut server) = freeze(STRICT, STRICT, [true, true]);
-            client.events.expect("stall");
-            server.events.expect("stall");
+    on_each_runtime(|runtime| {
+        const PATIENT: &str = "--interval 1s --silence-timeout 60s";
+        const STRICT: &str = "--interval 1s --silence-timeout 3s";
+        let freeze = |client_args: &str, server_args: &str, frozen: [bool; 2]| {
+            let (server, address) = serve(runtime, server_args);
+            let mut client = keep(runtime, &address, client_args);
+            client.events.expect("up attempt=0");
+            sleep(1.5);
+            let pair = [&client, &server];
+            let frozen: Vec<&Program> = (pair.into_iter().zip(frozen))
+                .filter_map(|(program, frozen)| frozen.then_some(program))
+                .collect();
+            frozen
+                .iter()
+                .for_each(|program| program.signal(Signal::STOP));
+            sleep(7.0);
+            frozen
+                .iter()
+                .for_each(|program| program.signal(Signal::CONT));
+            sleep(4.0); // longer than the limits
+            client.events.assert_none("down");
+            server.events.assert_none("closed");
+            (client, server)
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut client, _server) = freeze(STRICT, PATIENT, [true, false]);
+                client.events.expect("stall");
+            });
+            scope.spawn(|| {
+                let (_client, mut server) = freeze(PATIENT, STRICT, [false, true]);
+                server.events.expect("stall");
+            });
+            scope.spawn(|| {
+                let (mut client, mut server) = freeze(STRICT, STRICT, [true, true]);
+                client.events.expect("stall");
+                server.events.expect("stall");
+            });
         });
     });
 }
@@ -280,183 +334,221 @@ const LATE: f64 = 0.02 + 0.1;
 
 #[test]
 fn a_client_frozen_for_good_is_closed_at_the_limit() {
-    let (mut server, address) = serve("--silence-timeout 3s --interval 1s");
-    let mut client = keep(&address, "--interval 500ms");
-    client.events.expect("beat id=2");
-    client.signal(Signal::STOP);
-    let start = Instant::now();
-    let closed = server.events.expect("closed conn=1 reason=PeerSilent");
-    let silent = number(&closed, "silent");
-    assert!((3.0..3.0 + LATE).contains(&silent), "{closed}");
-    assert!(start.elapsed() < Duration::from_secs(4));
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "--silence-timeout 3s --interval 1s");
+        let mut client = keep(runtime, &address, "--interval 500ms");
+        client.events.expect("beat id=2");
+        client.signal(Signal::STOP);
+        let start = Instant::now();
+        let closed = server.events.expect("closed conn=1 reason=PeerSilent");
+        let silent = number(&closed, "silent");
+        assert!((3.0..3.0 + LATE).contains(&silent), "{closed}");
+        assert!(start.elapsed() < Duration::from_secs(4));
+    });
 }
 
 #[test]
 fn a_crowd_that_falls_silent_is_closed_in_time() {
-    let (mut server, address) = serve("--silence-timeout 3s --interval none");
-    let crowd: Vec<TcpStream> = (0..300).map(|_| connect(&address)).collect();
-    for _ in &crowd {
-        let closed = server.events.expect("closed conn=");
-        assert!(closed.contains("reason=PeerSilent"), "{closed}");
-        assert!((3.0..4.0).contains(&number(&closed, "silent")), "{closed}");
-    }
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "--silence-timeout 3s --interval none");
+        let crowd: Vec<TcpStream> = (0..300).map(|_| connect(&address)).collect();
+        for _ in &crowd {
+            let closed = server.events.expect("closed conn=");
+            assert!(closed.contains("reason=PeerSilent"), "{closed}");
+            assert!((3.0..4.0).contains(&number(&closed, "silent")), "{closed}");
+        }
+    });
 }
 
 #[test]
 fn a_frozen_server_convicts_none_of_many() {
-    let (mut server, address) = serve("--silence-timeout 3s --interval 1s");
-    let mut crowd: Vec<TcpStream> = (0..30).map(|_| connect(&address)).collect();
-    let mut talk = |seconds: f64| {
-        let start = Instant::now();
-        while start.elapsed().as_secs_f64() < seconds {
-            for stream in &mut crowd {
-                stream.write_all(b"ping\n").unwrap();
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "--silence-timeout 3s --interval 1s");
+        let mut crowd: Vec<TcpStream> = (0..30).map(|_| connect(&address)).collect();
+        let mut talk = |seconds: f64| {
+            let start = Instant::now();
+            while start.elapsed().as_secs_f64() < seconds {
+                for stream in &mut crowd {
+                    stream.write_all(b"ping\n").unwrap();
+                }
+                sleep(0.3);
             }
-            sleep(0.3);
+        };
+        talk(1.0);
+        server.signal(Signal::STOP);
+        talk(10.0);
+        server.signal(Signal::CONT);
+        talk(4.0);
+        server.events.expect("stall");
+        server.events.assert_none("closed");
+        let events = server.events.all();
+        let stalls = events.iter().filter(|line| line.ends_with(" stall"));
+        assert!(stalls.count() < 3, "once for all of them");
+        // Forgiven, not forgotten.
+        for _ in &crowd {
+            let closed = server.events.expect("closed conn=");
+            assert!(closed.contains("reason=PeerSilent"), "{closed}");
+            assert!((3.0..4.0).contains(&number(&closed, "silent")), "{closed}");
         }
-    };
-    talk(1.0);
-    server.signal(Signal::STOP);
-    talk(10.0);
-    server.signal(Signal::CONT);
-    talk(4.0);
-    server.events.expect("stall");
-    server.events.assert_none("closed");
-    let events = server.events.all();
-    let stalls = events.iter().filter(|line| line.ends_with(" stall"));
-    assert!(stalls.count() < 3, "once for all of them");
-    // Forgiven, not forgotten.
-    for _ in &crowd {
-        let closed = server.events.expect("closed conn=");
-        assert!(closed.contains("reason=PeerSilent"), "{closed}");
-        assert!((3.0..4.0).contains(&number(&closed, "silent")), "{closed}");
-    }
+    });
 }
 
 #[test]
 fn a_coarse_resolution_closes_many_at_once() {
-    let (mut server, address) = serve("--silence-timeout 3s --interval none --resolution 1s");
-    let crowd = [(); 20].map(|()| {
-        sleep(0.1);
-        connect(&address)
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(
+            runtime,
+            "--silence-timeout 3s --interval none --resolution 1s",
+        );
+        let crowd = [(); 20].map(|()| {
+            sleep(0.1);
+            connect(&address)
+        });
+        let closed = crowd.each_ref().map(|_| {
+            let closed = server.events.expect("closed conn=");
+            let silent = number(&closed, "silent");
+            assert!((3.0..4.0 + LATE).contains(&silent), "{closed}");
+            closed.split(' ').next().unwrap().parse::<f64>().unwrap()
+        });
+        // They came one by one, a tenth of a second apart.
+        let pauses = closed.windows(2).filter(|pair| pair[1] - pair[0] > 0.05);
+        assert!(pauses.count() < 12, "{closed:?}");
     });
-    let closed = crowd.each_ref().map(|_| {
-        let closed = server.events.expect("closed conn=");
-        let silent = number(&closed, "silent");
-        assert!((3.0..4.0 + LATE).contains(&silent), "{closed}");
-        closed.split(' ').next().unwrap().parse::<f64>().unwrap()
-    });
-    // They came one by one, a tenth of a second apart.
-    let pauses = closed.windows(2).filter(|pair| pair[1] - pair[0] > 0.05);
-    assert!(pauses.count() < 12, "{closed:?}");
 }
 
 #[test]
 fn a_server_drains_politely() {
-    let (mut server, address) = serve("");
-    let mut clients = [(); 3].map(|()| keep(&address, "--backoff none"));
-    for client in &mut clients {
-        client.events.expect("up");
-    }
-    server.events.expect("open conn=3"); // up is before that: the queue is the kernel's
-    server.interrupt();
-    for client in &mut clients {
-        server.events.assert_none("Disconnected");
-        client.events.expect("down reason=Disconnected");
-        client.events.expect("bye");
-        assert_eq!(client.wait().code(), Some(1), "nobody asked it to end");
-    }
-    let drained = server.events.all();
-    let drained = drained
-        .iter()
-        .filter(|line| line.contains("reason=Draining"));
-    assert_eq!(drained.count(), 3);
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "");
+        let mut clients = [(); 3].map(|()| keep(runtime, &address, "--backoff none"));
+        for client in &mut clients {
+            client.events.expect("up");
+        }
+        server.events.expect("open conn=3"); // up is before that: the queue is the kernel's
+        server.interrupt();
+        for client in &mut clients {
+            server.events.assert_none("Disconnected");
+            client.events.expect("down reason=Disconnected");
+            client.events.expect("bye");
+            assert_eq!(client.wait().code(), Some(1), "nobody asked it to end");
+        }
+        let drained = server.events.all();
+        let drained = drained
+            .iter()
+            .filter(|line| line.contains("reason=Draining"));
+        assert_eq!(drained.count(), 3);
+    });
 }
 
 #[test]
 fn a_second_interrupt_ends_at_once() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap().to_string();
-    let mut client = keep(&address, "--close-grace 60s");
-    client.events.expect("up");
-    client.signal(Signal::TERM);
-    sleep(0.5);
-    client.signal(Signal::INT);
-    assert_eq!(client.wait().code(), Some(130));
+    on_each_runtime(|runtime| {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap().to_string();
+        let mut client = keep(runtime, &address, "--close-grace 60s");
+        client.events.expect("up");
+        client.signal(Signal::TERM);
+        sleep(0.5);
+        client.signal(Signal::INT);
+        assert_eq!(client.wait().code(), Some(130));
+    });
 }
 
 #[test]
 fn an_interrupt_ends_a_dial_and_a_wait() {
-    let mut client = keep(&refused(), "--backoff-initial 60s --backoff-jitter none");
-    client.events.expect("down reason=ConnectFailed");
-    client.interrupt();
-    // Nobody answers there: a block that is reserved for documentation.
-    let mut client = keep("192.0.2.1:4000", "");
-    sleep(0.3);
-    client.interrupt();
+    on_each_runtime(|runtime| {
+        let mut client = keep(
+            runtime,
+            &refused(),
+            "--backoff-initial 60s --backoff-jitter none",
+        );
+        client.events.expect("down reason=ConnectFailed");
+        client.interrupt();
+        // Nobody answers there: a block that is reserved for documentation.
+        let mut client = keep(runtime, "192.0.2.1:4000", "");
+        sleep(0.3);
+        client.interrupt();
+    });
 }
 
 #[test]
 fn json_lines() {
-    let (mut server, address) = serve("--json --interval 500ms --only-when-idle false");
-    let mut client = keep(&address, r"--json --interval 300ms --answer pong\n");
-    client.events.expect(r#""event":"answer","rtt":"#);
-    server.events.expect(r#""event":"beat","conn":1,"id":1"#);
-    client.interrupt();
-    server.interrupt();
-    for program in [&client, &server] {
-        let mut before = 0.0;
-        for line in program.events.all() {
-            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-            let after = event["t"].as_f64().unwrap();
-            assert!(after >= before, "{line}");
-            assert!(event["event"].is_string(), "{line}");
-            before = after;
+    on_each_runtime(|runtime| {
+        let (mut server, address) =
+            serve(runtime, "--json --interval 500ms --only-when-idle false");
+        let mut client = keep(
+            runtime,
+            &address,
+            r"--json --interval 300ms --answer pong\n",
+        );
+        client.events.expect(r#""event":"answer","rtt":"#);
+        server.events.expect(r#""event":"beat","conn":1,"id":1"#);
+        client.interrupt();
+        server.interrupt();
+        for program in [&client, &server] {
+            let mut before = 0.0;
+            for line in program.events.all() {
+                let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+                let after = event["t"].as_f64().unwrap();
+                assert!(after >= before, "{line}");
+                assert!(event["event"].is_string(), "{line}");
+                before = after;
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn a_seed_replays() {
-    let address = refused();
-    let delays = |seed: u32| {
-        let flags = "--backoff-initial 20ms --backoff-max-attempts 6";
-        let mut client = keep(&address, &format!("{flags} --seed {seed}"));
-        client.events.expect("gave_up reason=AttemptsExhausted");
-        client.events.expect("bye");
-        assert_eq!(client.wait().code(), Some(1));
-        let events = client.events.all();
-        let retries = events.iter().filter(|line| line.contains("retry_in="));
-        let delays: Vec<_> = retries.map(|line| number(line, "retry_in")).collect();
-        assert_eq!(delays.len(), 6);
-        delays
-    };
-    assert_eq!(delays(7), delays(7));
-    assert_ne!(delays(7), delays(8));
+    on_each_runtime(|runtime| {
+        let address = refused();
+        let delays = |seed: u32| {
+            let flags = "--backoff-initial 20ms --backoff-max-attempts 6";
+            let mut client = keep(runtime, &address, &format!("{flags} --seed {seed}"));
+            client.events.expect("gave_up reason=AttemptsExhausted");
+            client.events.expect("bye");
+            assert_eq!(client.wait().code(), Some(1));
+            let events = client.events.all();
+            let retries = events.iter().filter(|line| line.contains("retry_in="));
+            let delays: Vec<_> = retries.map(|line| number(line, "retry_in")).collect();
+            assert_eq!(delays.len(), 6);
+            delays
+        };
+        assert_eq!(delays(7), delays(7));
+        assert_ne!(delays(7), delays(8));
+    });
 }
 
 #[test]
 fn lines_come_back() {
-    let (_server, address) = serve("");
-    let mut client = keep(&address, "");
-    client.write(b"one\ntwo\n");
-    client.stdout.expect("one");
-    client.stdout.expect("two");
-    client.write(b"no end");
-    client.close_stdin(); // which ends nothing
-    sleep(0.3);
-    client.events.assert_none("down");
-    client.interrupt();
+    on_each_runtime(|runtime| {
+        let (_server, address) = serve(runtime, "");
+        let mut client = keep(runtime, &address, "");
+        client.write(b"one\ntwo\n");
+        client.stdout.expect("one");
+        client.stdout.expect("two");
+        client.write(b"no end");
+        client.close_stdin(); // which ends nothing
+        sleep(0.3);
+        client.events.assert_none("down");
+        client.interrupt();
+    });
 }
 
 #[test]
 fn lines_wait_for_a_connection() {
-    let address = refused();
-    let mut client = keep(&address, "--backoff-initial 100ms --backoff-max 200ms");
-    client.write(b"early\n");
-    client.events.expect("down reason=ConnectFailed");
-    let (_server, _) = serve(&format!("--listen {address}"));
-    client.stdout.expect("early");
+    on_each_runtime(|runtime| {
+        let address = refused();
+        let mut client = keep(
+            runtime,
+            &address,
+            "--backoff-initial 100ms --backoff-max 200ms",
+        );
+        client.write(b"early\n");
+        client.events.expect("down reason=ConnectFailed");
+        let (_server, _) = serve(runtime, &format!("--listen {address}"));
+        client.stdout.expect("early");
+    });
 }
 
 /// A client of our own, that waits no longer than it must.
@@ -471,56 +563,64 @@ fn connect(address: &str) -> TcpStream {
 
 #[test]
 fn pings_in_pieces() {
-    let (_server, address) = serve("");
-    let mut stream = connect(&address);
-    for piece in ["pi", "ng\npin", "g\r\nping\nec", "ho"] {
-        stream.write_all(piece.as_bytes()).unwrap();
-        sleep(0.05);
-    }
-    stream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "pong\npong\npong\n", "half a line gets nothing");
+    on_each_runtime(|runtime| {
+        let (_server, address) = serve(runtime, "");
+        let mut stream = connect(&address);
+        for piece in ["pi", "ng\npin", "g\r\nping\nec", "ho"] {
+            stream.write_all(piece.as_bytes()).unwrap();
+            sleep(0.05);
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "pong\npong\npong\n", "half a line gets nothing");
+    });
 }
 
 #[test]
 fn a_half_closed_client_gets_its_answers() {
-    let (mut server, address) = serve("");
-    let mut stream = connect(&address);
-    let lines = "some line\n".repeat(10_000);
-    stream.write_all(lines.as_bytes()).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer == lines);
-    server.events.expect("closed conn=1 reason=Disconnected");
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "");
+        let mut stream = connect(&address);
+        let lines = "some line\n".repeat(10_000);
+        stream.write_all(lines.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer == lines);
+        server.events.expect("closed conn=1 reason=Disconnected");
+    });
 }
 
 #[test]
 fn a_reset_ends_one_connection_only() {
-    let (mut server, address) = serve("");
-    let mut other = connect(&address);
-    let mut stream = connect(&address);
-    stream.write_all(b"unread\n").unwrap();
-    sleep(0.3);
-    drop(stream); // with the echo unread, which resets
-    server.events.expect("closed conn=2 reason=Disconnected");
-    other.write_all(b"ping\n").unwrap();
-    let mut answer = [0; 5];
-    other.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"pong\n");
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "");
+        let mut other = connect(&address);
+        let mut stream = connect(&address);
+        stream.write_all(b"unread\n").unwrap();
+        sleep(0.3);
+        drop(stream); // with the echo unread, which resets
+        server.events.expect("closed conn=2 reason=Disconnected");
+        other.write_all(b"ping\n").unwrap();
+        let mut answer = [0; 5];
+        other.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"pong\n");
+    });
 }
 
 #[test]
 fn a_line_without_end_is_refused() {
-    let (mut server, address) = serve("");
-    let mut stream = connect(&address);
-    stream.write_all(&vec![b'x'; 70_000]).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    drop(stream);
-    assert!(answer.is_empty());
-    server.events.expect("closed conn=1 reason=Rejected");
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "");
+        let mut stream = connect(&address);
+        stream.write_all(&vec![b'x'; 70_000]).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        drop(stream);
+        assert!(answer.is_empty());
+        server.events.expect("closed conn=1 reason=Rejected");
+    });
 }
 
 /// Writes lines until nothing more is taken.
@@ -540,45 +640,66 @@ fn stuff(stream: &TcpStream) {
 
 #[test]
 fn a_client_that_does_not_read_is_closed() {
-    let (mut server, address) = serve("--interval 500ms --write-timeout 2s");
-    let stream = connect(&address);
-    stuff(&stream);
-    server.events.expect("closed conn=1 reason=WriteStalled");
+    on_each_runtime(|runtime| {
+        let (mut server, address) = serve(runtime, "--interval 500ms --write-timeout 2s");
+        let stream = connect(&address);
+        stuff(&stream);
+        server.events.expect("closed conn=1 reason=WriteStalled");
+    });
 }
 
 #[test]
 fn a_client_that_reads_slowly_is_kept() {
-    let (server, address) = serve("--interval none --silence-timeout 1s");
-    let writer = connect(&address);
-    let mut reader = writer.try_clone().unwrap();
-    let lines = "some line\n".repeat(800_000);
-    let total = lines.len();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            (&writer).write_all(lines.as_bytes()).unwrap();
-            writer.shutdown(Shutdown::Write).unwrap();
-        });
-        let mut echoed = 0;
-        let mut buffer = vec![0; 200_000];
-        loop {
-            match reader.read(&mut buffer).unwrap() {
-                0 => break,
-                read => echoed += read,
+    on_each_runtime(|runtime| {
+        let (server, address) = serve(runtime, "--interval none --silence-timeout 1s");
+        let writer = connect(&address);
+        let mut reader = writer.try_clone().unwrap();
+        let lines = "some line\n".repeat(800_000);
+        let total = lines.len();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                (&writer).write_all(lines.as_bytes()).unwrap();
+                writer.shutdown(Shutdown::Write).unwrap();
+            });
+            let mut echoed = 0;
+            let mut buffer = vec![0; 200_000];
+            loop {
+                match reader.read(&mut buffer).unwrap() {
+                    0 => break,
+                    read => echoed += read,
+                }
+                sleep(0.05);
             }
-            sleep(0.05);
-        }
-        assert_eq!(echoed, total);
+            assert_eq!(echoed, total);
+        });
+        server.events.assert_none("PeerSilent");
     });
-    server.events.assert_none("PeerSilent");
+}
+
+#[test]
+fn open_files_are_no_limit_before_the_hard_one() {
+    let (mut server, address) = serve_with_files("-Sn 40", "");
+    let _crowd: Vec<TcpStream> = (0..60).map(|_| connect(&address)).collect();
+    server.events.expect("open conn=60");
+
+    let (mut server, address) = serve_with_files("-n 40", "");
+    let crowd: Vec<TcpStream> = (0..60).map(|_| connect(&address)).collect();
+    let failed = server.events.expect("accept_failed");
+    assert!(failed.contains("error=\"Too many open files"), "{failed}");
+    assert!(failed.ends_with(" files=40"), "{failed}");
+    drop(crowd);
+    server.events.expect("open conn=60"); // it got better
 }
 
 #[test]
 fn whoever_reads_keep_may_leave() {
-    let (_server, address) = serve("");
-    let line = "a line\n".repeat(100);
-    let mut client = keep_without_reader(&address);
-    client.write(line.as_bytes());
-    assert_eq!(client.wait().code(), Some(0));
-    client.events.expect("bye");
-    client.events.assert_none("panicked");
+    on_each_runtime(|runtime| {
+        let (_server, address) = serve(runtime, "");
+        let line = "a line\n".repeat(100);
+        let mut client = keep_without_reader(runtime, &address);
+        client.write(line.as_bytes());
+        assert_eq!(client.wait().code(), Some(0));
+        client.events.expect("bye");
+        client.events.assert_none("panicked");
+    });
 }

@@ -34,21 +34,50 @@ pub fn run(name: &str, args: &[&str]) -> Output {
     command.args(args).stdin(Stdio::null()).output().unwrap()
 }
 
+pub const RUNTIMES: [&str; 3] = ["blocking", "tokio", "smol"];
+
+/// The same on each runtime, all at the same time.
+pub fn on_each_runtime<R: Send>(test: impl Fn(&'static str) -> R + Sync) -> [R; 3] {
+    thread::scope(|scope| {
+        let tests = RUNTIMES.map(|runtime| {
+            let test = || test(runtime);
+            let thread = thread::Builder::new().name(runtime.into());
+            thread.spawn_scoped(scope, test).unwrap()
+        });
+        tests.map(|test| test.join().expect("see above"))
+    })
+}
+
 /// A client.
-pub fn keep(address: &str, args: &str) -> Program {
-    Program::start("keep", &format!("{address} {args}"))
+pub fn keep(runtime: &str, address: &str, args: &str) -> Program {
+    Program::start("keep", &format!("{address} --runtime {runtime} {args}"))
 }
 
 /// A client whose stdout is closed.
-pub fn keep_without_reader(address: &str) -> Program {
-    let mut keep = Program::spawn("keep", address);
+pub fn keep_without_reader(runtime: &str, address: &str) -> Program {
+    let mut keep = Program::spawn("keep", &format!("{address} --runtime {runtime}"));
     drop(keep.stdout.take());
     Program::watch(keep)
 }
 
 /// A server, and its address.
-pub fn serve(args: &str) -> (Program, String) {
-    let mut server = Program::start("serve", args);
+pub fn serve(runtime: &str, args: &str) -> (Program, String) {
+    listening(Program::start(
+        "serve",
+        &format!("--runtime {runtime} {args}"),
+    ))
+}
+
+/// A server that may have only so many files open, if it leaves it at that.
+pub fn serve_with_files(limit: &str, args: &str) -> (Program, String) {
+    let serve = command("serve");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]);
+    shell.arg(serve.get_program());
+    listening(Program::watch(Program::piped(shell, args)))
+}
+
+fn listening(mut server: Program) -> (Program, String) {
     let line = server.stdout.expect("listening");
     let address = line.strip_prefix("listening ").unwrap();
     (server, address.into())
@@ -60,7 +89,11 @@ impl Program {
     }
 
     fn spawn(name: &str, args: &str) -> Child {
-        command(name)
+        Self::piped(command(name), args)
+    }
+
+    fn piped(mut command: Command, args: &str) -> Child {
+        command
             .args(args.split_whitespace())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -77,6 +110,10 @@ impl Program {
             stdout,
             events,
         }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, signal: Signal) {
