@@ -4,6 +4,10 @@
 //!
 //! They work in any executor, and on streams by the traits of [`futures_io`].
 //! Nothing here spawns.
+//!
+//! A [`Link`] closes politely by `poll_close`. The `TcpStream` of `smol::net`
+//! tells the peer by that; an [`async_io::Async`] around a socket does not, so
+//! that a shutdown then lasts until the peer closes, or `close_grace`.
 
 pub use super::clock::Clock;
 pub use super::link::{LinkEvent, SendError, random_seed};

@@ -17,7 +17,7 @@ mod work;
 
 pub use iter::Iter;
 #[cfg(feature = "std")]
-pub(crate) use news::News;
+pub(crate) use news::{News, Past};
 pub use reap::{Counters, Reap};
 pub use roster::Key;
 

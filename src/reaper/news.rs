@@ -16,6 +16,17 @@ pub(crate) struct News {
     pub(crate) sent: Option<Timestamp>,
 }
 
+/// What a connection brings along that was in the roster before.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Past {
+    pub(crate) opened: Timestamp,
+    /// The last evidence of life, or when it was opened.
+    pub(crate) evidence: Timestamp,
+    /// Any byte came.
+    pub(crate) is_heard: bool,
+}
+
 impl<T> Reaper<T> {
     /// [`poll`](Self::poll), with the news of whoever seems to be due.
     #[cfg(feature = "std")]
@@ -28,28 +39,19 @@ impl<T> Reaper<T> {
         self.poll_now(&news)
     }
 
-    /// [`insert`](Self::insert), of a connection that has been there since
-    /// `opened`: neither its age nor its silence starts anew.
+    /// [`insert`](Self::insert), of a connection that has been there before:
+    /// neither its age nor its silence starts anew.
     #[cfg(feature = "std")]
-    pub(crate) fn insert_again(
-        &mut self,
-        value: T,
-        opened: Timestamp,
-        received: Option<Timestamp>,
-        now: Timestamp,
-    ) -> super::Key {
+    pub(crate) fn insert_again(&mut self, value: T, past: Past, now: Timestamp) -> super::Key {
         let key = self.insert(value, now);
         let index = key.index();
-        let since = received.unwrap_or(opened).min(self.now);
-        let tick = self.ticks.at(since).min(self.tick());
-        self.roster.touch(
-            key,
-            match received {
-                Some(_) => Slot::heard(tick),
-                None => Slot::mute(tick),
-            },
-        );
-        let retirement = super::retire(&self.config, self.seed, self.link(), opened);
+        let tick = self.ticks.at(past.evidence.min(self.now)).min(self.tick());
+        let slot = match past.is_heard {
+            true => Slot::heard(tick),
+            false => Slot::mute(tick),
+        };
+        self.roster.touch(key, slot);
+        let retirement = super::retire(&self.config, self.seed, self.link(), past.opened);
         if let Some(place) = self.retirements.get_mut(index) {
             *place = retirement;
         }

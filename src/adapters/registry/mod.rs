@@ -16,7 +16,7 @@ use std::vec::Vec;
 use super::clock::Clock;
 use super::link::random_seed;
 use crate::config::{Config, ConfigError, Evidence};
-use crate::reaper::{Counters, Reaper};
+use crate::reaper::{Counters, Past, Reaper};
 use crate::session::CloseReason;
 use crate::time::Timestamp;
 use seats::{Mail, Row, SEATS, Seat, Silence, Verdict};
@@ -369,11 +369,7 @@ impl Lease {
     /// registered.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        let heard = match self.shared.evidence {
-            Evidence::AnyBytes => self.row.received(self.seat).get(),
-            Evidence::Heartbeats => None,
-        };
-        let heard = heard.unwrap_or_else(|| self.row.mail(self.seat).heard);
+        let heard = self.heard(&self.row.mail(self.seat));
         self.shared.clock.now().saturating_duration_since(heard)
     }
 
@@ -405,6 +401,14 @@ impl Lease {
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         GLANCE
+    }
+
+    /// The last evidence of life, or when it was opened.
+    fn heard(&self, mail: &Mail) -> Timestamp {
+        match self.shared.evidence {
+            Evidence::AnyBytes => self.row.received(self.seat).get().unwrap_or(mail.opened),
+            Evidence::Heartbeats => mail.heard,
+        }
     }
 
     fn take(&self, waker: Option<&Waker>) -> Option<Duty> {
@@ -459,8 +463,12 @@ impl Lease {
     fn return_to(&self, state: &mut State, mail: &mut Mail, now: Timestamp) {
         mail.close = state.is_abandoned.then(Verdict::abandoned);
         let reaper = &mut state.reaper;
-        let received = self.row.received(self.seat).get();
-        mail.key = reaper.insert_again(self.seat, mail.opened, received, now);
+        let past = Past {
+            opened: mail.opened,
+            evidence: self.heard(mail),
+            is_heard: self.row.received(self.seat).get().is_some(),
+        };
+        mail.key = reaper.insert_again(self.seat, past, now);
         if mem::take(&mut mail.beaten) {
             reaper.heartbeat_received(mail.key, now);
         }
