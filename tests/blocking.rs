@@ -858,6 +858,35 @@ fn a_link_that_was_up_tells_the_silence_whoever_closed_it() {
 }
 
 #[test]
+fn who_watches_a_link_sees_it_dial() {
+    let (seen, is_seen) = std::sync::mpsc::channel::<()>();
+    let mut dials = 0;
+    let dial = move |_| -> io::Result<TcpStream> {
+        dials += 1;
+        if dials == 2 {
+            is_seen.recv_timeout(Duration::from_secs(10)).unwrap();
+        }
+        Err(ErrorKind::ConnectionRefused.into())
+    };
+    let mut link = Link::new(config().build().unwrap(), ping, dial).unwrap();
+    let mut handle = link.handle();
+    let watcher = thread::spawn(move || {
+        let phases = [(); 2].map(|()| handle.changed().map(|status| status.phase));
+        seen.send(()).unwrap();
+        phases
+    });
+    for _ in 0..2 {
+        let down = next(&mut link);
+        assert!(matches!(
+            down,
+            Some(Seen::Down(EndReason::ConnectFailed, ..))
+        ));
+    }
+    let phases = [Phase::Waiting, Phase::Connecting].map(Some);
+    assert_eq!(watcher.join().unwrap(), phases);
+}
+
+#[test]
 fn a_dial_that_took_its_whole_budget_timed_out() {
     let config = config().with_connect_timeout(millis(100)).build().unwrap();
     let swallowed = |budget: Option<Duration>| -> io::Result<TcpStream> {

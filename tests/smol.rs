@@ -197,9 +197,9 @@ fn life(in_pieces: bool) {
         let welcome = next(&mut link, in_pieces).await;
         assert_eq!(welcome, Some(Seen::Data(b"welcome".to_vec())));
         let down = next(&mut link, in_pieces).await;
+        // With or without a beat of ours unread, for which it is reset.
         let gone = EndReason::Disconnected;
-        let expected = Seen::Down(gone, None, Some(millis(50)), 1);
-        assert_eq!(down, Some(expected));
+        assert!(matches!(down, Some(Seen::Down(why, _, Some(_), 1)) if why == gone));
         let start = Instant::now();
         assert_eq!(next(&mut link, in_pieces).await, Some(Seen::Up(1)));
         let silent = EndReason::Closed(CloseReason::PeerSilent);
@@ -384,13 +384,13 @@ fn a_roster_closes_the_silent_and_beats_to_the_quiet() {
     let driver = smol::spawn(driver.run());
     let mut tasks = Vec::new();
     for number in 0..50 {
+        let mut last = Instant::now();
         let lease = registry.register();
         tasks.push(smol::spawn(async move {
-            let mut last = Instant::now();
             if number % 2 == 0 {
                 smol::Timer::after(millis(300)).await;
-                lease.received();
                 last = Instant::now();
+                lease.received();
             }
             let mut beats = 0;
             loop {

@@ -22,6 +22,7 @@ mod adapter {
     mod cancel;
     mod dial;
     mod fleet;
+    mod flood;
     mod handle;
     mod link;
     mod output;

@@ -86,18 +86,16 @@ async fn keep(
     let (mut is_flushing, mut is_beating) = (true, false);
     loop {
         tokio::select! {
-            biased; // what came is read before anybody is judged
-            message = input.next() => match message {
-                Some(Ok(Message::Text(text))) if text == BEAT => {
-                    link.heard();
-                    link.lease.heartbeat_received();
+            biased; // however much comes, duties are done; verdicts let it go first
+            duty = link.lease.next() => match duty {
+                // The output is asked for one beat at a time, so this does not wait.
+                Duty::Heartbeat => {
+                    if let Err(error) = output.feed(news(Some(link.beaten()))).await {
+                        return gone(error);
+                    }
+                    (is_flushing, is_beating) = (true, true);
                 }
-                Some(Ok(Message::Text(_) | Message::Binary(_))) => link.lease.received(),
-                // A browser answers pings on behalf of a page that is frozen:
-                // they are no evidence of the page's life.
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(_))) | None => return End::Gone { error: None },
-                Some(Err(error)) => return gone(error),
+                Duty::Close { reason, retry_after } => return End::Closed { reason, retry_after },
             },
             flushed = output.flush(), if is_flushing => {
                 if let Err(error) = flushed {
@@ -112,15 +110,17 @@ async fn keep(
                     link.lease.sent();
                 }
             }
-            duty = link.lease.next() => match duty {
-                // The output is asked for one beat at a time, so this does not wait.
-                Duty::Heartbeat => {
-                    if let Err(error) = output.feed(news(Some(link.beaten()))).await {
-                        return gone(error);
-                    }
-                    (is_flushing, is_beating) = (true, true);
+            message = input.next() => match message {
+                Some(Ok(Message::Text(text))) if text == BEAT => {
+                    link.heard();
+                    link.lease.heartbeat_received();
                 }
-                Duty::Close { reason, retry_after } => return End::Closed { reason, retry_after },
+                Some(Ok(Message::Text(_) | Message::Binary(_))) => link.lease.received(),
+                // A browser answers pings on behalf of a page that is frozen:
+                // they are no evidence of the page's life.
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_))) | None => return End::Gone { error: None },
+                Some(Err(error)) => return gone(error),
             },
         }
     }

@@ -190,6 +190,7 @@ impl<T: Transport> Link<T> {
             // been read.
             let now = shared.clock.now();
             if state.engine.would_convict(now) {
+                state.flush(now); // nor is our output stuck if it can go on
                 if let Some(read) = shared.read(state, buffer, Duration::ZERO) {
                     return buffer.get(..read).map(LinkEvent::Data);
                 }
@@ -197,6 +198,7 @@ impl<T: Transport> Link<T> {
             }
             match state.engine.step(now) {
                 Step::Dial { budget } => {
+                    shared.publish(&mut state);
                     drop(state); // handles must not wait for a dial
                     let dialled = (self.connect)(budget);
                     shared.dialled(dialled);
@@ -515,7 +517,7 @@ impl<T: Transport> Shared<T> {
         let error = match read {
             Ok(0) => state.broken.take(),
             Ok(read) => {
-                state.engine.received(read, now);
+                state.engine.received(now);
                 return Some(read);
             }
             Err(error) if is_timeout(&error) && !was_broken => return None,

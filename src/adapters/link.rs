@@ -139,10 +139,9 @@ pub(super) type Heartbeat = Box<dyn FnMut(HeartbeatId, &mut Vec<u8>) + Send>;
 const SEND_LIMIT: usize = 1 << 20;
 /// Writes in a row, after which others get their turn.
 const MOST_WRITES: usize = 64;
-/// Reads, and bytes, that may go ahead of a verdict: a peer that never pauses
-/// cannot put it off for ever.
-const MOST_READS: u32 = 64;
-const MOST_BYTES: usize = 4 << 20;
+/// Reads that may go ahead of a verdict, if there is time: a peer that never
+/// pauses cannot put it off for ever.
+const MOST_READS: u32 = 256;
 
 /// Where a link's bytes go. Neither call waits: what cannot be done at once
 /// fails with `WouldBlock`.
@@ -197,9 +196,8 @@ pub(super) struct Engine {
     /// The phase that watchers know of, and how often it changed.
     phase: Phase,
     changes: u64,
-    /// What was read since the last step.
+    /// How often was read since the last step.
     reads: u32,
-    bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -229,7 +227,6 @@ impl Engine {
             flushed_late: None,
             silence: None,
             reads: 0,
-            bytes: 0,
         }
     }
 
@@ -398,9 +395,18 @@ impl Engine {
     }
 
     /// Whether a step at `now` would call the peer dead. Then what is there to
-    /// read is to be read first: it may withdraw the verdict.
+    /// read is to be read first: it may withdraw the verdict. It is put off for
+    /// a part of what would count as a stall of ours, or for one read.
     pub(super) fn would_convict(&self, now: Timestamp) -> bool {
-        (self.reads < MOST_READS || self.bytes < MOST_BYTES) && self.session.would_convict(now)
+        self.session.would_convict(now) && (self.reads == 0 || self.may_read_on(now))
+    }
+
+    fn may_read_on(&self, now: Timestamp) -> bool {
+        const PART: u32 = 4;
+        let tolerance = self.session.config().stall_tolerance();
+        let patience = tolerance.checked_div(PART).unwrap_or_default();
+        let due = self.session.deadline().unwrap_or(now);
+        self.reads < MOST_READS && now.saturating_duration_since(due) < patience
     }
 
     /// The dial succeeded; false if it is not wanted any more.
@@ -421,9 +427,8 @@ impl Engine {
     }
 
     /// Bytes came.
-    pub(super) fn received(&mut self, bytes: usize, now: Timestamp) {
+    pub(super) fn received(&mut self, now: Timestamp) {
         self.reads = self.reads.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(bytes);
         self.session.handle(Event::Received, now);
     }
 
@@ -458,7 +463,6 @@ impl Engine {
     /// What to do next. Everything that was there to read has been read.
     pub(super) fn step(&mut self, now: Timestamp) -> Step {
         self.reads = 0;
-        self.bytes = 0;
         if core::mem::take(&mut self.is_unwanted) {
             return Step::Drop;
         }

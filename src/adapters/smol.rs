@@ -20,10 +20,10 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::io;
 
-use async_io::Timer as AsyncTimer;
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::task::{self, Runtime, Stream, Timer};
+use super::runtime;
+use super::task::{self, Runtime, Stream};
 
 /// Marks what lives on smol.
 ///
@@ -38,21 +38,25 @@ use super::task::{self, Runtime, Stream, Timer};
 #[non_exhaustive]
 pub struct Smol;
 
+/// A timer of async-io's; see [`Runtime`] for what one is.
+#[derive(Debug)]
+pub struct Timer(async_io::Timer);
+
 impl Runtime for Smol {
-    type Timer = AsyncTimer;
+    type Timer = Timer;
 }
 
-impl Timer for AsyncTimer {
+impl runtime::Timer for Timer {
     fn after(wait: Duration) -> Self {
-        AsyncTimer::after(wait)
+        Self(async_io::Timer::after(wait))
     }
 
     fn reset(&mut self, wait: Duration) {
-        self.set_after(wait);
+        self.0.set_after(wait);
     }
 
     fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(self).poll(cx).map(|_| ())
+        Pin::new(&mut self.0).poll(cx).map(|_| ())
     }
 }
 
@@ -110,12 +114,17 @@ impl<T: AsyncRead + AsyncWrite + Send + 'static> Stream<Smol> for T {
 /// let reason = loop {
 ///     let input = async { near.read(&mut buffer).await.map(Came::Input) };
 ///     let action = async { Ok(Came::Action(pulse.next().await)) };
-///     match input.or(action).await? { // the input first
+///     // However much comes, beats go out; verdicts let it go first.
+///     match action.or(input).await? {
 ///         Came::Input(0) => break CloseReason::Shutdown,
 ///         Came::Input(_) => pulse.handle(Event::Received),
 ///         Came::Action(Some(Action::SendHeartbeat { .. })) => {
-///             near.write_all(b"ping").await?;
-///             pulse.handle(Event::HeartbeatSent);
+///             let sent = async { near.write_all(b"ping").await.map(|()| None) };
+///             let closed = async { Ok(pulse.next().await) }; // the peer does not read
+///             match sent.or(closed).await? {
+///                 Some(Action::Close(reason)) => break reason,
+///                 _ => pulse.handle(Event::HeartbeatSent),
+///             }
 ///         }
 ///         Came::Action(Some(Action::Close(reason))) => break reason,
 ///         // A server's session asks for nothing else before it is closed.
@@ -190,11 +199,16 @@ pub type Driver = task::Driver<Smol>;
 ///     loop {
 ///         let input = async { stream.read(&mut buffer).await.map(Came::Input) };
 ///         let duty = async { Ok(Came::Duty(lease.next().await)) };
-///         match input.or(duty).await? { // the input first
+///         // However much comes, duties are done; verdicts let it go first.
+///         match duty.or(input).await? {
 ///             Came::Input(0) | Came::Duty(Duty::Close { .. }) => return Ok(()),
 ///             Came::Input(_) => lease.received(),
 ///             Came::Duty(Duty::Heartbeat) => {
-///                 stream.write_all(b"ping\n").await?;
+///                 let sent = async { stream.write_all(b"ping\n").await.map(|()| None) };
+///                 let closed = async { Ok(Some(lease.next().await)) }; // the peer does not read
+///                 if let Some(Duty::Close { .. }) = sent.or(closed).await? {
+///                     return Ok(());
+///                 }
 ///                 lease.heartbeat_sent();
 ///             }
 ///         }

@@ -21,7 +21,8 @@ use std::io;
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::time::{Instant, Sleep, sleep};
 
-use super::task::{self, Runtime, Stream, Timer};
+use super::runtime;
+use super::task::{self, Runtime, Stream};
 
 /// Marks what lives on tokio.
 ///
@@ -36,24 +37,28 @@ use super::task::{self, Runtime, Stream, Timer};
 #[non_exhaustive]
 pub struct Tokio;
 
+/// A timer of tokio's; see [`Runtime`] for what one is.
+#[derive(Debug)]
+pub struct Timer(Pin<Box<Sleep>>);
+
 impl Runtime for Tokio {
-    type Timer = Pin<Box<Sleep>>;
+    type Timer = Timer;
 }
 
-impl Timer for Pin<Box<Sleep>> {
+impl runtime::Timer for Timer {
     fn after(wait: Duration) -> Self {
-        Box::pin(sleep(wait))
+        Self(Box::pin(sleep(wait)))
     }
 
     fn reset(&mut self, wait: Duration) {
         // `wait` is at most a nap.
         if let Some(at) = Instant::now().checked_add(wait) {
-            self.as_mut().reset(at);
+            self.0.as_mut().reset(at);
         }
     }
 
     fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.as_mut().poll(cx)
+        self.0.as_mut().poll(cx)
     }
 }
 
@@ -104,19 +109,23 @@ impl<T: AsyncRead + AsyncWrite + Send + 'static> Stream<Tokio> for T {
 /// let mut buffer = [0; 64];
 /// let reason = loop {
 ///     tokio::select! {
-///         biased; // the input first
-///         read = near.read(&mut buffer) => match read? {
-///             0 => break CloseReason::Shutdown,
-///             _ => pulse.handle(Event::Received),
-///         },
+///         biased; // however much comes, beats go out; verdicts let it go first
 ///         action = pulse.next() => match action {
-///             Some(Action::SendHeartbeat { .. }) => {
-///                 near.write_all(b"ping").await?;
-///                 pulse.handle(Event::HeartbeatSent);
-///             }
+///             Some(Action::SendHeartbeat { .. }) => tokio::select! {
+///                 sent = near.write_all(b"ping") => {
+///                     sent?;
+///                     pulse.handle(Event::HeartbeatSent);
+///                 }
+///                 // The peer does not read.
+///                 Some(Action::Close(reason)) = pulse.next() => break reason,
+///             },
 ///             Some(Action::Close(reason)) => break reason,
 ///             // A server's session asks for nothing else before it is closed.
 ///             other => unreachable!("{other:?}"),
+///         },
+///         read = near.read(&mut buffer) => match read? {
+///             0 => break CloseReason::Shutdown,
+///             _ => pulse.handle(Event::Received),
 ///         },
 ///     }
 /// };
@@ -181,17 +190,21 @@ pub type Driver = task::Driver<Tokio>;
 ///     let mut buffer = [0; 4096];
 ///     loop {
 ///         tokio::select! {
-///             biased; // the input first
+///             biased; // however much comes, duties are done; verdicts let it go first
+///             duty = lease.next() => match duty {
+///                 Duty::Heartbeat => tokio::select! {
+///                     sent = stream.write_all(b"ping\n") => {
+///                         sent?;
+///                         lease.heartbeat_sent();
+///                     }
+///                     // The peer does not read.
+///                     Duty::Close { .. } = lease.next() => return Ok(()),
+///                 },
+///                 Duty::Close { .. } => return Ok(()),
+///             },
 ///             read = stream.read(&mut buffer) => match read? {
 ///                 0 => return Ok(()),
 ///                 _ => lease.received(),
-///             },
-///             duty = lease.next() => match duty {
-///                 Duty::Heartbeat => {
-///                     stream.write_all(b"ping\n").await?;
-///                     lease.heartbeat_sent();
-///                 }
-///                 Duty::Close { .. } => return Ok(()),
 ///             },
 ///         }
 ///     }

@@ -1,6 +1,10 @@
 //! What the owner of a connection knows of it, asked for when it matters:
 //! for rosters that are shared, and not told of each packet.
 
+#[cfg(feature = "std")]
+use super::beats::Flush;
+#[cfg(feature = "std")]
+use super::roster::Key;
 use super::roster::Slot;
 use super::{Reap, Reaper, Step};
 use crate::config::Evidence;
@@ -20,11 +24,17 @@ pub(crate) struct News {
 #[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Past {
+    /// The number it was inserted with.
+    pub(crate) link: u32,
     pub(crate) opened: Timestamp,
     /// The last evidence of life, or when it was opened.
     pub(crate) evidence: Timestamp,
     /// Any byte came.
     pub(crate) is_heard: bool,
+    /// The last flush, or when a heartbeat was asked for, or it was opened.
+    pub(crate) sent: Timestamp,
+    /// A heartbeat was asked for, and not flushed yet.
+    pub(crate) is_in_flight: bool,
 }
 
 impl<T> Reaper<T> {
@@ -39,24 +49,50 @@ impl<T> Reaper<T> {
         self.poll_now(&news)
     }
 
-    /// [`insert`](Self::insert), of a connection that has been there before:
-    /// neither its age nor its silence starts anew.
+    /// [`insert`](Self::insert), of a connection whose close was not acted on:
+    /// it is as if it had stayed, but that its flood bucket is full.
     #[cfg(feature = "std")]
-    pub(crate) fn insert_again(&mut self, value: T, past: Past, now: Timestamp) -> super::Key {
+    pub(crate) fn insert_again(&mut self, value: T, past: Past, now: Timestamp) -> Key {
         let key = self.insert(value, now);
         let index = key.index();
-        let tick = self.ticks.at(past.evidence.min(self.now)).min(self.tick());
+        self.counters.inserted = self.counters.inserted.wrapping_sub(1);
+        self.counters.closed = self.counters.closed.wrapping_sub(1);
+        let tick = self
+            .amnesties
+            .passed(past.evidence, self.tick_of(past.evidence));
         let slot = match past.is_heard {
-            true => Slot::heard(tick),
-            false => Slot::mute(tick),
+            true => Slot::heard(tick.min(self.tick())),
+            false => Slot::mute(tick.min(self.tick())),
         };
         self.roster.touch(key, slot);
-        let retirement = super::retire(&self.config, self.seed, self.link(), past.opened);
+        let sent = self.tick_of(past.sent);
+        if let Some(flush) = self.flushes.get_mut(index) {
+            *flush = match past.is_in_flight {
+                true => Flush::asked(sent),
+                false => Flush::new(sent),
+            };
+        }
+        let retirement = super::retire(&self.config, self.seed, past.link, past.opened);
         if let Some(place) = self.retirements.get_mut(index) {
             *place = retirement;
         }
         self.fall_due(index);
         key
+    }
+
+    /// The number of the connection inserted last, for what is drawn for it.
+    #[cfg(feature = "std")]
+    pub(crate) const fn last_link(&self) -> u32 {
+        self.link()
+    }
+
+    /// The tick of an instant that is past, be it long ago.
+    #[cfg(feature = "std")]
+    fn tick_of(&self, at: Timestamp) -> u64 {
+        if at.as_nanos() < self.ticks.start(1) {
+            return 0;
+        }
+        self.ticks.at(at.min(self.now)).min(self.tick())
     }
 
     pub(super) fn poll_now(&mut self, news: &impl Fn(&T) -> News) -> Option<Reap<'_, T>> {

@@ -197,7 +197,7 @@ impl Session {
     /// meanwhile is to be read first.
     #[cfg(feature = "std")]
     pub(crate) fn would_convict(&self, now: Timestamp) -> bool {
-        self.deadline().is_some_and(|due| due <= now)
+        self.deadline().is_some_and(|due| due <= now.max(self.now))
             && matches!(
                 self.clone().poll(now),
                 Some(Action::Close(reason)) if reason.is_liveness()

@@ -1,13 +1,14 @@
 //! A server that was blocked convicts nobody who was there all the while.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use nabiz::tokio::{Duty, Lease, Registry};
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
 use tokio::time::{Instant, sleep};
 
 use crate::common::{bare_server, millis, secs};
@@ -44,10 +45,10 @@ async fn serve(mut stream: tokio::net::TcpStream, lease: Lease, closed: Arc<Atom
 
 async fn thaw() {
     let many = many();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(4096).unwrap();
     let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
     let stop = is_over.clone();
     let clients = thread::spawn(move || {

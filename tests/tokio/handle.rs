@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::helpers::{Seen, dialling, idle, next, passed, piped, up};
-use crate::common::{bare_client, millis, plain_backoff, secs};
+use crate::common::{SEED, bare_client, millis, plain_backoff, secs};
 
 #[tokio::test(start_paused = true)]
 async fn what_another_task_sends_is_written_at_once() {
@@ -265,4 +265,96 @@ async fn no_waker_is_woken_or_dropped_where_a_handle_would_wait_for_ever() {
     });
     let waits = tokio::task::spawn_blocking(move || is_done.recv_timeout(secs(10)));
     waits.await.unwrap().expect("it waits for itself");
+}
+
+/// One waker for each handle that waits, and none for one that is gone.
+#[tokio::test(start_paused = true)]
+async fn waits_that_were_given_up_leave_nothing_behind() {
+    struct Counted;
+    impl std::task::Wake for Counted {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (link, _peer) = up(bare_client(), 64).await;
+    let counted = Arc::new(Counted);
+    let mut handle = link.handle();
+    for _ in 0..100 {
+        let mut other = handle.clone();
+        for handle in [&mut handle, &mut other] {
+            // A waker that no other `will_wake`.
+            let waker = Waker::from(Arc::new(Counted));
+            let mut cx = Context::from_waker(&waker);
+            assert!(pin!(handle.changed()).poll(&mut cx).is_pending());
+            let waker = Waker::from(counted.clone());
+            let mut cx = Context::from_waker(&waker);
+            assert!(pin!(handle.changed()).poll(&mut cx).is_pending());
+        }
+    }
+    assert_eq!(Arc::strong_count(&counted), 2); // ours, and the first handle's
+    drop(handle);
+    assert_eq!(Arc::strong_count(&counted), 1);
+}
+
+/// As one that counts what came, or tells of it.
+#[tokio::test(start_paused = true)]
+async fn a_stream_may_use_a_handle_where_it_reads() {
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    struct Curious(
+        DuplexStream,
+        Arc<std::sync::OnceLock<nabiz::tokio::LinkHandle>>,
+    );
+    impl AsyncRead for Curious {
+        fn poll_read(
+            mut self: core::pin::Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            if let Some(handle) = self.1.get() {
+                let _ = handle.status();
+                let _ = handle.send(b"!");
+            }
+            core::pin::Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+    impl AsyncWrite for Curious {
+        fn poll_write(
+            mut self: core::pin::Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            core::pin::Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+        fn poll_flush(
+            self: core::pin::Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(
+            self: core::pin::Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    let handle = Arc::new(std::sync::OnceLock::new());
+    let (near, mut far) = tokio::io::duplex(64);
+    let mut stream = Some(Curious(near, handle.clone()));
+    let connect = move || core::future::ready(stream.take().ok_or(ErrorKind::NotFound.into()));
+    let config = bare_client().build().unwrap();
+    let clock = nabiz::tokio::Clock::tokio();
+    let mut link = nabiz::tokio::Link::with(config, SEED, clock, |_, _| {}, connect).unwrap();
+    handle.set(link.handle()).unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut far, b"hello")
+        .await
+        .unwrap();
+    let mut buffer = [0; 64];
+    use nabiz::tokio::LinkEvent;
+    assert!(matches!(
+        link.next(&mut buffer).await,
+        Some(LinkEvent::Up { .. })
+    ));
+    assert!(matches!(
+        link.next(&mut buffer).await,
+        Some(LinkEvent::Data(b"hello"))
+    ));
 }

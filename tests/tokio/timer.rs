@@ -5,6 +5,9 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 
 use nabiz::runtime::{Clock, Link, LinkEvent, Pulse, Stream};
 use nabiz::{Action, CloseReason, ConfigBuilder, Event, Limits};
@@ -22,6 +25,29 @@ fn pulse(config: ConfigBuilder) -> Pulse<Bench> {
 
 fn poll(pulse: &mut Pulse<Bench>) -> Poll<Option<Action>> {
     pulse.poll_next(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A verdict is due: it is put off once, for the others of a `select!`.
+#[track_caller]
+fn judges(pulse: &mut Pulse<Bench>) {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    assert!(
+        pulse
+            .poll_next(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    assert!(woken.0.load(Ordering::Relaxed));
+    assert_eq!(poll(pulse), SILENT);
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[track_caller]
@@ -50,7 +76,7 @@ async fn a_deadline_that_moves_later_sets_no_timer() {
     set(0, 1, secs(7));
     advance(secs(7)).await;
     ring();
-    assert_eq!(poll(&mut pulse), SILENT);
+    judges(&mut pulse);
     let Done { made, resets, .. } = done();
     assert_eq!((made, resets), (0, 0));
 }
@@ -87,7 +113,7 @@ async fn a_timer_that_rings_early_is_not_believed() {
         advance(secs(1)).await;
     }
     ring();
-    assert_eq!(poll(&mut pulse), SILENT);
+    judges(&mut pulse);
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +160,23 @@ async fn a_verdict_waits_for_the_timer_so_that_input_can_be_read() {
     advance(secs(8)).await;
     assert!(poll(&mut pulse).is_pending());
     ring();
-    assert_eq!(poll(&mut pulse), SILENT);
+    judges(&mut pulse);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_while_a_verdict_is_put_off_withdraws_it() {
+    let mut pulse = pulse(bare_server().with_silence_timeout(secs(8)));
+    for _ in 0..3 {
+        assert!(poll(&mut pulse).is_pending());
+        advance(secs(8)).await;
+        ring();
+        assert!(poll(&mut pulse).is_pending());
+        pulse.handle(Event::Received);
+    }
+    assert!(poll(&mut pulse).is_pending());
+    advance(secs(8)).await;
+    ring();
+    judges(&mut pulse);
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +193,7 @@ async fn a_timer_set_for_an_earlier_deadline_is_no_leave_to_judge() {
     assert!(poll(&mut pulse).is_pending());
     set(0, 1, millis(1));
     ring();
-    assert_eq!(poll(&mut pulse), SILENT);
+    judges(&mut pulse);
 }
 
 #[tokio::test(start_paused = true)]

@@ -160,6 +160,7 @@ impl<D> Registry<D> {
         let key = state.reaper.insert(seat, now);
         *row.mail(seat) = Mail {
             close: state.is_abandoned.then(Verdict::abandoned),
+            link: state.reaper.last_link(),
             ..Mail::new(key, now)
         };
         let driver = state.hasten();
@@ -278,10 +279,9 @@ pub enum Duty {
 /// A connection's place in a [`Registry`]. Dropping it removes the connection,
 /// whatever became of its task.
 ///
-/// Report what came and went, the input before duties are taken: a verdict that
-/// was not taken yet is withdrawn by what came. [`received`](Self::received)
-/// and [`sent`](Self::sent), which are called for each packet, read the clock
-/// and store the time; they take no lock.
+/// Report what came and went: a verdict that was not taken yet is withdrawn by
+/// what came. [`received`](Self::received) and [`sent`](Self::sent), which are
+/// called for each packet, read the clock and store the time; they take no lock.
 ///
 /// All of it goes by a shared reference, so that a reading and a writing task
 /// may share a lease in an `Arc`; but only one task may wait for its duties.
@@ -323,7 +323,7 @@ impl Lease {
         self.received();
         if self.shared.counts_beats || self.shared.evidence == Evidence::Heartbeats {
             self.change(|state, mail, now| {
-                mail.heard = now;
+                mail.heard = mail.heard.max(now);
                 mail.beaten = !state.reaper.heartbeat_received(mail.key, now);
             });
         }
@@ -339,6 +339,7 @@ impl Lease {
     pub fn heartbeat_sent(&self) {
         self.sent();
         self.change(|state, mail, now| {
+            mail.asked = None;
             state.reaper.heartbeat_sent(mail.key, now);
         });
     }
@@ -375,6 +376,11 @@ impl Lease {
 
     /// What to do next; waits until there is something. After
     /// [`Duty::Close`] it says so again.
+    ///
+    /// Await it beside the input, and before it (`biased;` in `tokio::select!`):
+    /// so a peer that never pauses keeps no duty from being done. That somebody
+    /// is dead is told to no task before the others of its `select!` were polled
+    /// once more.
     ///
     /// Cancel-safe: a future dropped before it was ready has taken nothing.
     /// It works in any runtime.
@@ -424,6 +430,12 @@ impl Lease {
                 continue;
             }
             if let Some(verdict) = &mut mail.close {
+                if let Some(waker) = waker.filter(|_| verdict.may_be_put_off()) {
+                    verdict.is_put_off = true;
+                    drop(mail);
+                    waker.wake_by_ref();
+                    return None;
+                }
                 verdict.is_told = true;
                 return Some(verdict.duty());
             }
@@ -463,15 +475,17 @@ impl Lease {
     fn return_to(&self, state: &mut State, mail: &mut Mail, now: Timestamp) {
         mail.close = state.is_abandoned.then(Verdict::abandoned);
         let reaper = &mut state.reaper;
+        let news = self.row.news(self.seat);
         let past = Past {
+            link: mail.link,
             opened: mail.opened,
             evidence: self.heard(mail),
-            is_heard: self.row.received(self.seat).get().is_some(),
+            is_heard: news.received.is_some(),
+            sent: news.sent.max(mail.asked).unwrap_or(mail.opened),
+            is_in_flight: mail.asked.is_some(),
         };
         mail.key = reaper.insert_again(self.seat, past, now);
-        if mem::take(&mut mail.beaten) {
-            reaper.heartbeat_received(mail.key, now);
-        }
+        mail.beaten = false;
         match mail.silence {
             Silence::Usual => {}
             Silence::Any => {

@@ -101,8 +101,12 @@ pub(super) struct Mail {
     /// was opened.
     pub(super) heard: Timestamp,
     pub(super) silence: Silence,
+    /// The number of the connection, for what is drawn for it.
+    pub(super) link: u32,
     /// A heartbeat is asked for.
     pub(super) beat: bool,
+    /// Since when the roster waits for one to be sent.
+    pub(super) asked: Option<Timestamp>,
     pub(super) close: Option<Verdict>,
     /// A heartbeat came after the verdict.
     pub(super) beaten: bool,
@@ -116,7 +120,9 @@ impl Mail {
             opened,
             heard: opened,
             silence: Silence::Usual,
+            link: 0,
             beat: false,
+            asked: None,
             close: None,
             beaten: false,
             waker: None,
@@ -138,6 +144,8 @@ pub(super) struct Verdict {
     pub(super) retry_after: Option<Duration>,
     /// What was known when it was taken.
     pub(super) news: News,
+    /// It was put off once, for the input to be read.
+    pub(super) is_put_off: bool,
     /// The lease's holder knows, and acts on it.
     pub(super) is_told: bool,
 }
@@ -149,8 +157,14 @@ impl Verdict {
             reason: CloseReason::Shutdown,
             retry_after: None,
             news: News::default(),
+            is_put_off: false,
             is_told: false,
         }
+    }
+
+    /// Whether what is there to read may withdraw it.
+    pub(super) fn may_be_put_off(&self) -> bool {
+        self.reason.is_liveness() && !self.is_told && !self.is_put_off
     }
 
     pub(super) fn duty(&self) -> Duty {

@@ -70,6 +70,7 @@ impl Watch {
                         reason,
                         retry_after,
                         news: known.get(),
+                        is_put_off: false,
                         is_told: false,
                     };
                     (seat, Some(verdict))
@@ -83,7 +84,10 @@ impl Watch {
                         mail.close = verdict;
                         mail.beaten = false;
                     }
-                    None => mail.beat = true,
+                    None => {
+                        mail.beat = true;
+                        mail.asked = Some(now);
+                    }
                 })
             });
             self.woken.extend(waker);

@@ -61,7 +61,7 @@ enum Read {
     Bytes(usize),
     /// Nothing came, and the task is woken when something does.
     Nothing,
-    /// The transport is gone, and to be dropped.
+    /// The transport is gone.
     Gone,
 }
 
@@ -70,8 +70,9 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
     /// random seed. `heartbeat` writes the heartbeat's bytes.
     ///
     /// The future of `connect` is dropped when the dial takes longer than
-    /// `connect_timeout`, or is not wanted any more. `heartbeat` is called while
-    /// the link is locked: it must not use the link's own handle.
+    /// `connect_timeout`, or is not wanted any more. `heartbeat`, and what writes
+    /// in the stream, is called while the link is locked: it must not use the
+    /// link's own handle.
     ///
     /// # Errors
     /// Where the configuration is a server's.
@@ -109,6 +110,7 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
                 state: Mutex::new(State {
                     engine,
                     driver: None,
+                    handles: 0,
                     watchers: Vec::new(),
                 }),
                 clock,
@@ -176,22 +178,23 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
             // been read.
             let now = shared.clock.now();
             if state.engine.would_convict(now) {
+                // Nor is our output stuck if it can go on.
+                self.write(&mut state.engine, now, cx);
                 let due = state.engine.session().deadline().unwrap_or(now);
-                match self.read(&mut state.engine, shared.clock, cx, buffer) {
+                drop(state);
+                match self.read(shared, cx, buffer) {
                     Read::Bytes(read) => return Poll::Ready(Driven::Read(read)),
-                    Read::Gone => {
-                        drop(state);
-                        self.drop_transport();
-                        continue;
-                    }
+                    Read::Gone => continue,
                     Read::Nothing => {}
                 }
-                // Where the timer rings, the reactor has told of all input.
+                // Where the timer rings, tokio's reactor has told of all input;
+                // smol's sockets are read without it.
                 match self.alarm.poll(cx, due, now) {
                     Poll::Ready(rang) if rang >= due => {}
                     Poll::Ready(_) => continue,
                     Poll::Pending => return Poll::Pending,
                 }
+                state = shared.lock();
             }
             let until = match state.engine.step(now) {
                 Step::Dial { .. } => {
@@ -206,14 +209,11 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
                     if had_output && !has_output || state.engine.has_reports() {
                         continue; // the next step may be another one
                     }
+                    drop(state);
                     self.poll_finish(cx);
-                    match self.read(&mut state.engine, shared.clock, cx, buffer) {
+                    match self.read(shared, cx, buffer) {
                         Read::Bytes(read) => return Poll::Ready(Driven::Read(read)),
-                        Read::Gone => {
-                            drop(state);
-                            self.drop_transport();
-                            continue;
-                        }
+                        Read::Gone => continue,
                         Read::Nothing => {}
                     }
                     if let Some((_, since)) = self.broken {
@@ -221,12 +221,7 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
                         // rings once more.
                         let due = since.checked_add(LEAST_WAIT).unwrap_or(since);
                         match self.alarm.poll(cx, due, now) {
-                            Poll::Ready(rang) if rang > since => {
-                                let error = self.broken.take().map(|(error, _)| error);
-                                state.engine.gone(error, shared.clock.now());
-                                drop(state);
-                                self.drop_transport();
-                            }
+                            Poll::Ready(rang) if rang > since => self.gone(shared, None),
                             Poll::Ready(_) => {}
                             Poll::Pending => return Poll::Pending,
                         }
@@ -251,6 +246,7 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
                     if state.engine.has_reports() {
                         continue;
                     }
+                    drop(state);
                     until
                 }
                 Step::Done => {
@@ -320,33 +316,32 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
         }
     }
 
-    fn read(
-        &mut self,
-        engine: &mut Engine,
-        clock: Clock,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Read {
-        let polled = match &mut self.transport {
-            Some(transport) if !buffer.is_empty() => transport.as_mut().poll_read(cx, buffer),
-            _ => Poll::Pending,
+    fn read(&mut self, shared: &Shared, cx: &mut Context<'_>, buffer: &mut [u8]) -> Read {
+        let transport = self.transport.as_mut().filter(|_| !buffer.is_empty());
+        let Some(transport) = transport else {
+            return Read::Nothing;
         };
-        let error = match polled {
-            Poll::Ready(Ok(0)) => None,
-            Poll::Ready(Ok(read)) => {
-                engine.received(read, clock.now());
-                return Read::Bytes(read);
+        let error = loop {
+            match transport.as_mut().poll_read(cx, buffer) {
+                Poll::Pending => return Read::Nothing,
+                Poll::Ready(Ok(0)) => break None,
+                Poll::Ready(Ok(read)) => {
+                    shared.lock().engine.received(shared.clock.now());
+                    return Read::Bytes(read);
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => break Some(error),
             }
-            Poll::Pending => return Read::Nothing,
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
-                cx.waker().wake_by_ref();
-                return Read::Nothing;
-            }
-            Poll::Ready(Err(error)) => Some(error),
         };
-        let error = self.broken.take().map_or(error, |(error, _)| Some(error));
-        engine.gone(error, clock.now());
+        self.gone(shared, error);
         Read::Gone
+    }
+
+    /// The transport is gone; a write that failed before says why.
+    fn gone(&mut self, shared: &Shared, error: Option<io::Error>) {
+        let error = self.broken.take().map_or(error, |(error, _)| Some(error));
+        shared.lock().engine.gone(error, shared.clock.now());
+        self.drop_transport();
     }
 
     fn drop_transport(&mut self) {
@@ -416,10 +411,8 @@ impl<R: Runtime, T> Link<R, T> {
     /// A way in for other tasks and threads.
     #[must_use]
     pub fn handle(&self) -> LinkHandle {
-        LinkHandle {
-            shared: Arc::clone(&self.shared),
-            seen: self.shared.lock().engine.changes(),
-        }
+        let seen = self.shared.lock().engine.changes();
+        LinkHandle::new(Arc::clone(&self.shared), seen)
     }
 }
 
@@ -477,14 +470,27 @@ impl<R: Runtime, T> fmt::Debug for Link<R, T> {
 /// # #[cfg(not(feature = "tokio"))]
 /// # fn main() {}
 /// ```
-#[derive(Clone)]
 pub struct LinkHandle {
     shared: Arc<Shared>,
+    /// Which of the link's handles it is.
+    number: u64,
     /// The changes that this handle knows of.
     seen: u64,
 }
 
 impl LinkHandle {
+    fn new(shared: Arc<Shared>, seen: u64) -> Self {
+        let mut state = shared.lock();
+        state.handles = state.handles.wrapping_add(1);
+        let number = state.handles;
+        drop(state);
+        Self {
+            shared,
+            number,
+            seen,
+        }
+    }
+
     /// Sends `bytes` as one message; see [`Link::send`].
     ///
     /// # Errors
@@ -536,11 +542,41 @@ impl LinkHandle {
         if let Some(change) = state.engine.change(&mut self.seen, now) {
             return Poll::Ready(change);
         }
-        let waker = cx.waker();
-        if !state.watchers.iter().any(|other| other.will_wake(waker)) {
-            state.watchers.push(waker.clone());
-        }
+        let watchers = &mut state.watchers;
+        let ours = watchers
+            .iter_mut()
+            .find(|(number, _)| *number == self.number);
+        let old = match ours {
+            Some((_, waker)) if waker.will_wake(cx.waker()) => None,
+            Some((_, waker)) => Some(core::mem::replace(waker, cx.waker().clone())),
+            None => {
+                watchers.push((self.number, cx.waker().clone()));
+                None
+            }
+        };
+        drop(state);
+        drop(old);
         Poll::Pending
+    }
+}
+
+/// With the same changes seen.
+impl Clone for LinkHandle {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.shared), self.seen)
+    }
+}
+
+impl Drop for LinkHandle {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let watchers = &mut state.watchers;
+        let ours = watchers
+            .iter()
+            .position(|(number, _)| *number == self.number);
+        let ours = ours.map(|place| watchers.swap_remove(place));
+        drop(state);
+        drop(ours);
     }
 }
 
@@ -555,14 +591,16 @@ struct Shared {
     clock: Clock,
 }
 
-// No waker is woken or dropped while it is locked: it may drop a task, and that
-// the link or a handle.
+// It is not locked while wakers of ours, the timer and the caller's code run, but
+// for what writes: that may drop a task, and with it the link or a handle.
 struct State {
     engine: Engine,
     /// The task that drives the link, if it waits.
     driver: Option<Waker>,
-    /// Who waits for a change of the phase.
-    watchers: Vec<Waker>,
+    /// How many handles there were.
+    handles: u64,
+    /// Which handles wait for a change of the phase: one waker each.
+    watchers: Vec<(u64, Waker)>,
 }
 
 impl State {
@@ -602,7 +640,7 @@ impl Shared {
         }
         let watchers = core::mem::take(&mut state.watchers);
         drop(state);
-        for watcher in watchers {
+        for (_, watcher) in watchers {
             watcher.wake();
         }
     }

@@ -9,15 +9,19 @@ use crate::adapters::clock::Clock;
 use crate::adapters::link::random_seed;
 use crate::config::{Config, ConfigError, Limits};
 use crate::session::{Action, Event, Phase, Session, Status};
+use crate::time::Timestamp;
 
 /// A [`Session`] with a clock, a seed and a timer of its own, for any
 /// transport.
 ///
-/// Await [`next`](Self::next) beside the transport's input, the input first
-/// (`biased;` in `tokio::select!`, the first of `futures_lite::future::or`), so
-/// that what came is read before anybody is judged. It is cancel-safe, sets its
-/// timer only when a deadline comes earlier than it would ring, and goes by the
-/// clock when that and the timer disagree.
+/// Await [`next`](Self::next) beside the transport's input, and before it
+/// (`biased;` in `tokio::select!`, the first of `futures_lite::future::or`): so
+/// a peer that never pauses keeps no heartbeat from being sent. A verdict lets
+/// the input go first all the same: when it is due, `next` waits once more, for
+/// the others of the `select!` to be polled. `next` is cancel-safe, sets its timer only
+/// when a deadline comes earlier than it would ring, and goes by the clock when
+/// that and the timer disagree. A timer stands still while the machine sleeps,
+/// so it rings every ten seconds at least.
 ///
 /// It may be made anywhere, and awaited where the runtime's timers run.
 ///
@@ -45,6 +49,8 @@ pub struct Pulse<R: Runtime> {
     session: Session,
     clock: Clock,
     alarm: Alarm<R>,
+    /// Since when a verdict is due that was put off for the input to be read.
+    put_off: Option<Timestamp>,
 }
 
 impl<R: Runtime> Pulse<R> {
@@ -61,6 +67,7 @@ impl<R: Runtime> Pulse<R> {
             session: Session::new(config, seed, clock.now()),
             clock,
             alarm: Alarm::new(),
+            put_off: None,
         }
     }
 
@@ -83,12 +90,20 @@ impl<R: Runtime> Pulse<R> {
         loop {
             let now = self.clock.now();
             let due = self.session.deadline();
-            // A verdict waits for the timer even if the clock runs ahead of it:
-            // where the timer rings, the reactor has told of the input too.
-            if rang >= due || !self.session.would_convict(now) {
-                if let Some(action) = self.session.poll(now) {
-                    return Poll::Ready(Some(action));
+            if due != self.put_off && self.session.would_convict(now) {
+                let due = due.unwrap_or(now);
+                // Where the timer rings, tokio's reactor has told of all input,
+                // even if the clock ran ahead of it.
+                if rang < Some(due) {
+                    rang = Some(ready!(self.alarm.poll(cx, due, now)));
+                    continue;
                 }
+                self.put_off = Some(due);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if let Some(action) = self.session.poll(now) {
+                return Poll::Ready(Some(action));
             }
             let Some(due) = self.session.deadline() else {
                 return match self.session.phase() {

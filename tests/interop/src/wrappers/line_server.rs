@@ -47,8 +47,8 @@ pub async fn serve(stream: TcpStream, config: Config) -> io::Result<Option<Close
             Happened::Wrote(output.write(&unsent).await)
         };
         let due = async { Happened::Due(pulse.next().await) };
-        // What came is read before anybody is judged.
-        match or(read, or(wrote, due)).await {
+        // However much comes, beats go out; a verdict lets it go first.
+        match or(due, or(read, wrote)).await {
             Happened::Read(read) => {
                 let read = read?;
                 if read == 0 {

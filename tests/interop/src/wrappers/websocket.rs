@@ -42,15 +42,7 @@ pub async fn run(
         let is_closing = pulse.session().phase() == Phase::Closing;
         let mut told = None;
         tokio::select! {
-            biased; // what came is taken in before anybody is judged
-            happened = wire.next() => match happened {
-                Some(Ok((event, message))) => told = take_in(event, message, &mut pulse),
-                end => {
-                    error = end.and_then(Result::err);
-                    wire = stream::pending().boxed();
-                    pulse.handle(Event::Disconnected);
-                }
-            },
+            biased; // however much comes, beats go out; a verdict lets it go first
             action = pulse.next() => match action {
                 Some(Action::Connect { .. }) => {
                     let (sender, queued) = mpsc::channel(8);
@@ -69,6 +61,14 @@ pub async fn run(
                     told = Some(WsEvent::Down(pulse.status().last_end, error.take()));
                 }
                 None => return,
+            },
+            happened = wire.next() => match happened {
+                Some(Ok((event, message))) => told = take_in(event, message, &mut pulse),
+                end => {
+                    error = end.and_then(Result::err);
+                    wire = stream::pending().boxed();
+                    pulse.handle(Event::Disconnected);
+                }
             },
             // Two places stay free, for a ping and a close.
             message = outgoing.recv(), if queue.capacity() > 2 && !is_closing => match message {
