@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use nabiz::CloseReason;
 use nabiz::runtime::{Clock, Registry};
-use nabiz::tokio::Duty;
 use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::helpers::{RESOLUTION, close, due, quiet, roster};
@@ -85,7 +84,7 @@ async fn a_verdict_that_it_left_behind_stands() {
     sleep(secs(11)).await;
     driver.abort();
     assert!(driver.await.is_err());
-    assert!(matches!(lease.poll(), Some(Duty::Close { .. })));
+    assert_eq!(lease.poll(), Some(close(CloseReason::PeerSilent)));
 }
 
 #[tokio::test(start_paused = true)]

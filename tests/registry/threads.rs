@@ -185,6 +185,7 @@ fn what_came_before_the_duties_are_asked_for_withdraws_the_verdict() {
     let clock = Clock::monotonic();
     let (registry, driver) = Registry::with(config, SEED, clock, millis(2)).unwrap();
     let driver = thread::spawn(move || driver.run());
+    let mut told = 0;
     for round in 0..25 {
         let leases: Vec<_> = (0..MANY).map(|_| registry.register()).collect();
         for lease in &leases {
@@ -204,8 +205,10 @@ fn what_came_before_the_duties_are_asked_for_withdraws_the_verdict() {
         // Unless we were held up so long that they are silent again.
         if start.elapsed() < LIMIT {
             assert_eq!(closed, 0, "in round {round}");
+            told += 1;
         }
     }
+    assert!(told > 0, "this machine is too slow to tell");
     drop(registry);
     driver.join().unwrap();
 }
