@@ -50,6 +50,15 @@ fn one_thread(c: &mut Criterion) {
         });
     });
 
+    // What `received` of a lease does, were the roster not shared.
+    let mut turns = order.iter().cycle();
+    group.bench_function("a bare roster, and the clock", |b| {
+        b.iter(|| {
+            let key = turns.next().map(|place| keys[*place]);
+            key.map(|key| reaper.received(black_box(key), clock.now()))
+        });
+    });
+
     let (registry, driver) = Registry::new(config()).expect("a server's");
     let leases: Vec<Lease> = (0..LEASES).map(|_| registry.register()).collect();
     let mut turns = order.iter().cycle();

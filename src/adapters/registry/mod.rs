@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 use core::mem;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::vec::Vec;
 
 use super::clock::Clock;
@@ -156,7 +156,7 @@ impl<D> Registry<D> {
         let shared = &self.handle.shared;
         let now = shared.clock.now();
         let mut state = shared.lock();
-        let (seat, row) = state.take_seat();
+        let (seat, row) = state.take_seat(shared);
         let key = state.reaper.insert(seat, now);
         *row.mail(seat) = Mail {
             close: state.is_abandoned.then(Verdict::abandoned),
@@ -166,11 +166,7 @@ impl<D> Registry<D> {
         let driver = state.hasten();
         drop(state);
         wake(driver);
-        Lease {
-            shared: Arc::clone(shared),
-            row,
-            seat,
-        }
+        Lease { row, seat }
     }
 
     /// Closes everyone, spread over a window, each with a `retry_after` of its
@@ -299,8 +295,9 @@ pub enum Duty {
 /// assert!(matches!(lease.poll(), Some(Duty::Close { .. })));
 /// # Ok::<(), nabiz::ConfigError>(())
 /// ```
+// Two words: where a server holds a hundred thousand, what a packet costs is what
+// it takes to get at its lease.
 pub struct Lease {
-    shared: Arc<Shared>,
     row: Arc<Row>,
     seat: Seat,
 }
@@ -313,7 +310,7 @@ impl Lease {
     /// Any bytes came. See [`Reaper::received`](crate::Reaper::received).
     #[inline]
     pub fn received(&self) {
-        self.row.received(self.seat).set(self.shared.clock.now());
+        self.row.received(self.seat).set(self.row.clock.now());
     }
 
     /// They were a heartbeat of the peer's. Takes a lock where that means more
@@ -321,7 +318,7 @@ impl Lease {
     /// counted against a flood.
     pub fn heartbeat_received(&self) {
         self.received();
-        if self.shared.counts_beats || self.shared.evidence == Evidence::Heartbeats {
+        if self.row.shared.counts_beats || self.row.shared.evidence == Evidence::Heartbeats {
             self.change(|state, mail, now| {
                 mail.heard = mail.heard.max(now);
                 mail.beaten = !state.reaper.heartbeat_received(mail.key, now);
@@ -332,7 +329,7 @@ impl Lease {
     /// Bytes of ours were flushed. See [`Reaper::sent`](crate::Reaper::sent).
     #[inline]
     pub fn sent(&self) {
-        self.row.sent(self.seat).set(self.shared.clock.now());
+        self.row.sent(self.seat).set(self.row.clock.now());
     }
 
     /// The heartbeat asked for was flushed.
@@ -371,7 +368,7 @@ impl Lease {
     #[must_use]
     pub fn silence(&self) -> Duration {
         let heard = self.heard(&self.row.mail(self.seat));
-        self.shared.clock.now().saturating_duration_since(heard)
+        self.row.shared.clock.now().saturating_duration_since(heard)
     }
 
     /// What to do next; waits until there is something. After
@@ -411,7 +408,7 @@ impl Lease {
 
     /// The last evidence of life, or when it was opened.
     fn heard(&self, mail: &Mail) -> Timestamp {
-        match self.shared.evidence {
+        match self.row.shared.evidence {
             Evidence::AnyBytes => self.row.received(self.seat).get().unwrap_or(mail.opened),
             Evidence::Heartbeats => mail.heard,
         }
@@ -462,7 +459,9 @@ impl Lease {
         };
         let news = self.row.news(self.seat);
         match verdict.reason {
-            CloseReason::PeerSilent if self.shared.evidence == Evidence::Heartbeats => mail.beaten,
+            CloseReason::PeerSilent if self.row.shared.evidence == Evidence::Heartbeats => {
+                mail.beaten
+            }
             CloseReason::PeerSilent | CloseReason::NoHello => {
                 news.received != verdict.news.received
             }
@@ -499,8 +498,8 @@ impl Lease {
     }
 
     fn change<C>(&self, change: impl FnOnce(&mut State, &mut Mail, Timestamp) -> C) -> C {
-        let now = self.shared.clock.now();
-        let mut state = self.shared.lock();
+        let now = self.row.shared.clock.now();
+        let mut state = self.row.shared.lock();
         let changed = change(&mut state, &mut self.row.mail(self.seat), now);
         let driver = state.hasten();
         drop(state);
@@ -511,7 +510,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
+        let mut state = self.row.shared.lock();
         let mut mail = self.row.mail(self.seat);
         state.reaper.remove(mail.key);
         let waker = mail.waker.take();
@@ -561,7 +560,8 @@ struct Shared {
 // either: it may drop a task, and that a lease.
 struct State {
     reaper: Reaper<Seat>,
-    rows: Vec<Arc<Row>>,
+    /// Those that have a lease.
+    rows: Vec<Weak<Row>>,
     /// The seats that nobody has.
     free: Vec<Seat>,
     /// The driver, if it waits.
@@ -583,15 +583,21 @@ impl Shared {
 }
 
 impl State {
-    fn take_seat(&mut self) -> (Seat, Arc<Row>) {
+    fn take_seat(&mut self, shared: &Arc<Shared>) -> (Seat, Arc<Row>) {
         loop {
-            if let Some(seat) = self.free.pop() {
-                if let Some(row) = self.rows.get(seat.row()) {
-                    return (seat, Arc::clone(row));
-                }
+            let Some(seat) = self.free.pop() else {
+                self.free.extend(Seat::all_of(self.rows.len()));
+                self.rows.push(Weak::new());
+                continue;
+            };
+            if let Some(place) = self.rows.get_mut(seat.row()) {
+                let row = place.upgrade().unwrap_or_else(|| {
+                    let row = Arc::new(Row::new(Arc::clone(shared)));
+                    *place = Arc::downgrade(&row);
+                    row
+                });
+                return (seat, row);
             }
-            self.free.extend(Seat::all_of(self.rows.len()));
-            self.rows.push(Arc::new(Row::new()));
         }
     }
 

@@ -13,9 +13,10 @@ use core::array;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
 use core::time::Duration;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Duty;
+use super::{Duty, Shared};
+use crate::adapters::clock::Clock;
 use crate::reaper::{Key, News};
 use crate::session::CloseReason;
 use crate::time::Timestamp;
@@ -48,16 +49,21 @@ impl Seat {
     }
 }
 
-/// What the driver and the leases of some connections tell each other.
+/// What the driver and the leases of some connections tell each other. It is
+/// gone with the last of the leases.
 pub(super) struct Row {
+    pub(super) clock: Clock,
+    pub(super) shared: Arc<Shared>,
     received: [LastTime; SEATS],
     sent: [LastTime; SEATS],
     mail: [Mutex<Mail>; SEATS],
 }
 
 impl Row {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
+            clock: shared.clock,
+            shared,
             received: array::from_fn(|_| LastTime::default()),
             sent: array::from_fn(|_| LastTime::default()),
             mail: array::from_fn(|_| Mutex::new(Mail::new(Key::NOBODY, Timestamp::EPOCH))),

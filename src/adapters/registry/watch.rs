@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use core::fmt;
 use core::task::Waker;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::vec::Vec;
 
 use super::seats::{Seat, Verdict};
@@ -50,7 +50,7 @@ impl Watch {
     pub(in crate::adapters) fn turn(&mut self, now: Timestamp) -> bool {
         let mut state = self.shared.lock();
         let State { reaper, rows, .. } = &mut *state;
-        let row = |seat: Seat| rows.get(seat.row());
+        let row = |seat: Seat| rows.get(seat.row()).and_then(Weak::upgrade);
         // What a verdict is based on: what comes later withdraws it.
         let known = Cell::new(News::default());
         let news = |seat: &Seat| {
@@ -110,11 +110,15 @@ impl Drop for Watch {
         let mut state = self.shared.lock();
         state.is_abandoned = true;
         for (_, seat) in state.reaper.iter() {
-            let waker = state.rows.get(seat.row()).and_then(|row| {
-                row.post(*seat, |mail| {
-                    mail.close.get_or_insert_with(Verdict::abandoned);
-                })
-            });
+            let waker = state
+                .rows
+                .get(seat.row())
+                .and_then(Weak::upgrade)
+                .and_then(|row| {
+                    row.post(*seat, |mail| {
+                        mail.close.get_or_insert_with(Verdict::abandoned);
+                    })
+                });
             self.woken.extend(waker);
         }
         let driver = state.driver.take();
