@@ -204,6 +204,18 @@ async fn a_beat_that_is_not_flushed_stalls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_last_is_woken() {
+    let (registry, _driver) = roster(bare_server().with_silence_timeout(secs(10)));
+    let start = Instant::now();
+    let lease = registry.register();
+    let mut nobody = core::task::Context::from_waker(core::task::Waker::noop());
+    assert!(lease.poll_next(&mut nobody).is_pending());
+    let waits = tokio::spawn(async move { due(&lease, start, secs(10)).await });
+    let duty = timeout(secs(100), waits).await.unwrap();
+    assert_eq!(duty.unwrap(), SILENT);
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_for_a_duty_in_pieces_loses_none() {
     let config = bare_server()
         .with_interval(secs(3))

@@ -279,3 +279,51 @@ async fn bytes_that_are_no_heartbeat_give_the_silence_no_fresh_start() {
     lease.received(); // it said hello, and no more
     assert_eq!(due(&lease, start, secs(10)).await, SILENT);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_never_said_hello_has_not_said_it_by_that() {
+    let config = bare_server()
+        .with_interval(secs(3))
+        .with_write_timeout(secs(5))
+        .with_hello_timeout(secs(20))
+        .with_silence_timeout(secs(40));
+    let start = Instant::now();
+    let (registry, _driver) = roster(config);
+    let lease = registry.register();
+    assert_eq!(lease.next().await, Duty::Heartbeat);
+    sleep(secs(5) + LATE).await;
+    assert_eq!(registry.len(), 0);
+    lease.heartbeat_sent();
+    let (_, reason) = super::helpers::serve(&lease).await;
+    assert_eq!(reason, CloseReason::NoHello);
+    let elapsed = start.elapsed();
+    assert!(
+        elapsed >= secs(20) && elapsed <= secs(20) + LATE,
+        "{elapsed:?}"
+    );
+}
+
+/// Though the duties are asked for first.
+#[tokio::test(start_paused = true)]
+async fn what_is_there_to_read_is_read_before_the_verdict_is_told() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let config = bare_server().with_silence_timeout(secs(10));
+    let (registry, lease, _driver) = convicted(config, 10).await;
+    let (mut near, mut far) = tokio::io::duplex(8);
+    far.write_all(b".").await.unwrap();
+    tokio::select! {
+        biased;
+        duty = lease.next() => panic!("{duty:?} before the input"),
+        read = near.read_u8() => assert_eq!(read.unwrap(), b'.'),
+    }
+    lease.received();
+    let start = Instant::now();
+    assert_eq!(lease.poll(), None);
+    assert_eq!(registry.len(), 1);
+    // And where there is nothing, it is told.
+    tokio::select! {
+        biased;
+        duty = due(&lease, start, secs(10)) => assert_eq!(duty, SILENT),
+        read = near.read_u8() => panic!("{read:?}"),
+    }
+}

@@ -198,12 +198,19 @@ async fn a_hint_to_stay_away_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_one_link_and_not_the_last() {
-    let (mut link, peer) = up(bare_client(), 64).await;
-    link.report(Event::Drain);
-    drop(peer);
-    let drained = down(closed(CloseReason::Draining), 0, 1, 1);
-    assert_eq!(next(&mut link).await, Some(drained));
-    assert_eq!(next(&mut link).await, Some(Seen::Up(1)));
+    let (mut link, mut peers) = piped(bare_client(), 64);
+    for attempt in 0..3 {
+        assert_eq!(next(&mut link).await, Some(Seen::Up(attempt)));
+        let mut peer = peers.recv().await.unwrap();
+        // It leaves when it is told of the end, each time.
+        let leaves = tokio::spawn(async move { peer.read(&mut [0; 8]).await.unwrap() });
+        let start = Instant::now();
+        link.report(Event::Drain);
+        let drained = down(closed(CloseReason::Draining), 0, 1 << attempt, attempt + 1);
+        assert_eq!(next(&mut link).await, Some(drained));
+        passed(start, secs(0));
+        assert_eq!(leaves.await.unwrap(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,6 +105,17 @@ async fn what_is_said_first_goes_ahead_of_everything() {
     assert_eq!(handle.send(b"handle"), Ok(()));
     idle(&mut link, millis(1)).await;
     assert_eq!(written(&remote), b"login!handle");
+
+    // So it is on each link.
+    remote.says(b"");
+    assert!(matches!(next(&mut link).await, Some(Seen::Down { .. })));
+    remote.with(|wire| wire.written.clear());
+    assert_eq!(next(&mut link).await, Some(Seen::Up(1)));
+    assert_eq!(handle.send(b"handle"), Err(SendError::NotConnected));
+    sleep(secs(4)).await;
+    link.send(b"login").unwrap();
+    assert_eq!(next(&mut link).await, Some(Seen::Beat(2)));
+    assert_eq!(written(&remote), b"login!");
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,6 +139,20 @@ async fn a_heartbeat_is_sent_when_it_is_flushed() {
     assert_eq!(closed(next(&mut link).await), CloseReason::WriteStalled);
     passed(start, secs(12 + 5));
     assert_eq!(written(&remote), b"!!!");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_can_go_on_at_the_limit_is_not_stalled() {
+    let config = bare_client()
+        .with_interval(secs(3))
+        .with_write_timeout(secs(5));
+    let (mut link, remote) = scripted(config);
+    assert_eq!(next(&mut link).await, Some(Seen::Up(0)));
+    remote.with(|wire| wire.blocks = true);
+    idle(&mut link, millis(7900)).await;
+    remote.with(|wire| wire.blocks = false);
+    sleep(millis(600)).await; // past the limit, and not too late
+    assert_eq!(next(&mut link).await, Some(Seen::Beat(1)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,6 +207,21 @@ async fn calls_that_are_interrupted_are_made_again() {
         idle(&mut link, millis(1)).await;
     }
     assert_eq!(written(&remote), b"out".repeat(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_interrupted_is_made_again_at_once() {
+    let (mut link, remote) = scripted(bare_client());
+    assert_eq!(next(&mut link).await, Some(Seen::Up(0)));
+    remote.with(|wire| wire.interrupts = 2);
+    link.send(b"out").unwrap();
+    // In one call, as nobody would wake it for another.
+    let once = core::future::poll_fn(|cx| {
+        let next = core::pin::pin!(next(&mut link));
+        core::task::Poll::Ready(core::future::Future::poll(next, cx))
+    });
+    assert!(once.await.is_pending());
+    assert_eq!(written(&remote), b"out");
 }
 
 #[tokio::test(start_paused = true)]

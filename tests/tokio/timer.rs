@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
-use nabiz::runtime::{Clock, Link, LinkEvent, Pulse, Stream};
+use nabiz::runtime::{Clock, Link, LinkEvent, LinkHandle, Pulse, Stream};
 use nabiz::{Action, CloseReason, ConfigBuilder, Event, Limits};
 use tokio::time::advance;
 
@@ -270,6 +270,40 @@ async fn a_link_judges_nobody_before_its_timer_rang_for_it() {
     set(0, 1, millis(1));
     ring();
     assert_eq!(poll(), Poll::Ready(true));
+}
+
+/// A waker that uses the link's handle when it is dropped, as a task may.
+struct Looks(LinkHandle);
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let _ = self.0.status();
+    }
+}
+
+/// On a stream that keeps no waker itself.
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_is_replaced_is_dropped_where_it_may_use_a_handle() {
+    let config = bare_client().build().unwrap();
+    let connect = || core::future::ready(Ok(Mute));
+    let mut link: Link<Bench, Mute> =
+        Link::with(config, SEED, Clock::monotonic(), |_, _| {}, connect).unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..5 {
+            let waker = Waker::from(Arc::new(Looks(link.handle())));
+            let mut buffer = [0; 8];
+            let event = pin!(link.next(&mut buffer)).poll(&mut Context::from_waker(&waker));
+            let _ = event.is_ready();
+        }
+        done.send(()).unwrap();
+    });
+    let waits = tokio::task::spawn_blocking(move || is_done.recv_timeout(secs(10)));
+    waits.await.unwrap().expect("it waits for itself");
 }
 
 #[test]

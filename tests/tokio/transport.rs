@@ -4,7 +4,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -157,6 +157,8 @@ impl AsyncWrite for Scripted {
 
 impl Drop for Scripted {
     fn drop(&mut self) {
-        self.0.lock().unwrap().is_dropped = true;
+        // Also where the test has failed meanwhile.
+        let mut wire = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        wire.is_dropped = true;
     }
 }
