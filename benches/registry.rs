@@ -12,17 +12,17 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use nabiz::blocking::{Clock, Lease, Registry};
 use nabiz::{Config, Key, Reaper};
 
-const LEASES: usize = 100_000;
+const LEASES: u32 = 100_000;
 
 /// Numbers below `LEASES` in an order that no prefetcher knows.
-fn order(seed: u64) -> Vec<usize> {
+fn order(seed: u64) -> Vec<u32> {
     let mut state = seed;
     (0..LEASES)
         .map(|_| {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(state >> 33).expect("31 bits") % LEASES
+            u32::try_from(state >> 33).expect("31 bits") % LEASES
         })
         .collect()
 }
@@ -45,7 +45,7 @@ fn one_thread(c: &mut Criterion) {
     let now = clock.now();
     group.bench_function("a bare roster", |b| {
         b.iter(|| {
-            let key = turns.next().map(|place| keys[*place]);
+            let key = turns.next().map(|place| keys[*place as usize]);
             key.map(|key| reaper.received(black_box(key), now))
         });
     });
@@ -54,7 +54,7 @@ fn one_thread(c: &mut Criterion) {
     let mut turns = order.iter().cycle();
     group.bench_function("a bare roster, and the clock", |b| {
         b.iter(|| {
-            let key = turns.next().map(|place| keys[*place]);
+            let key = turns.next().map(|place| keys[*place as usize]);
             key.map(|key| reaper.received(black_box(key), clock.now()))
         });
     });
@@ -65,7 +65,7 @@ fn one_thread(c: &mut Criterion) {
     group.bench_function("a lease", |b| {
         b.iter(|| {
             if let Some(place) = turns.next() {
-                black_box(&leases[*place]).received();
+                black_box(&leases[*place as usize]).received();
             }
         });
     });
@@ -77,7 +77,7 @@ fn one_thread(c: &mut Criterion) {
         let places = self::order(2).into_iter();
         places.map(|place| place & !1 | thread).collect::<Vec<_>>()
     });
-    let work = |packets: u64, order: &[usize], each: &(dyn Fn(usize) + Sync)| {
+    let work = |packets: u64, order: &[u32], each: &(dyn Fn(u32) + Sync)| {
         for place in order
             .iter()
             .cycle()
@@ -86,7 +86,7 @@ fn one_thread(c: &mut Criterion) {
             each(*place);
         }
     };
-    let two = |packets: u64, each: &(dyn Fn(usize) + Sync)| -> Duration {
+    let two = |packets: u64, each: &(dyn Fn(u32) + Sync)| -> Duration {
         let start = Barrier::new(2);
         let took = std::thread::scope(|scope| {
             let threads = orders.each_ref().map(|order| {
@@ -110,7 +110,7 @@ fn one_thread(c: &mut Criterion) {
         });
     });
     group.bench_function("a lease", |b| {
-        b.iter_custom(|packets| two(packets, &|place| leases[place].received()));
+        b.iter_custom(|packets| two(packets, &|place| leases[place as usize].received()));
     });
     group.finish();
     drop(driver);

@@ -5,6 +5,10 @@
 //! enabled (`enable_time` or `enable_all`), which tokio panics about where they
 //! are not. Nothing here spawns. Under paused time give them
 //! [`Clock::tokio`].
+//!
+//! Give each link a task of its own. A turn of tokio's reactor tells of 1,024
+//! sockets at most, but of all timers: of more links in one task, some could be
+//! judged before their input is known, after a stall within the tolerance.
 
 pub use super::clock::Clock;
 pub use super::link::{LinkEvent, SendError, random_seed};

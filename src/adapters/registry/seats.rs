@@ -51,6 +51,8 @@ impl Seat {
 
 /// What the driver and the leases of some connections tell each other. It is
 /// gone with the last of the leases.
+// In this order, so that what a packet needs lies together.
+#[repr(C)]
 pub(super) struct Row {
     pub(super) clock: Clock,
     pub(super) shared: Arc<Shared>,

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll, Waker, ready};
 use std::boxed::Box;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -166,7 +166,7 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
             self.is_greeting = false;
             shared.lock().engine.greeted();
         }
-        loop {
+        'driving: loop {
             // A dial that is done is not too late.
             self.poll_dial(shared, cx);
             let mut state = shared.lock();
@@ -182,17 +182,19 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
                 self.write(&mut state.engine, now, cx);
                 let due = state.engine.session().deadline().unwrap_or(now);
                 drop(state);
-                match self.read(shared, cx, buffer) {
-                    Read::Bytes(read) => return Poll::Ready(Driven::Read(read)),
-                    Read::Gone => continue,
-                    Read::Nothing => {}
-                }
-                // Where the timer rings, tokio's reactor has told of all input;
-                // smol's sockets are read without it.
-                match self.alarm.poll(cx, due, now) {
-                    Poll::Ready(rang) if rang >= due => {}
-                    Poll::Ready(_) => continue,
-                    Poll::Pending => return Poll::Pending,
+                // Where the timer rings, tokio's reactor has told of all input,
+                // be it a moment ago and on another thread: so once more after
+                // it. (smol's sockets are read without their reactor.)
+                for has_rung in [false, true] {
+                    match self.read(shared, cx, buffer) {
+                        Read::Bytes(read) => return Poll::Ready(Driven::Read(read)),
+                        Read::Gone => continue 'driving,
+                        Read::Nothing if has_rung => break,
+                        Read::Nothing => {}
+                    }
+                    if ready!(self.alarm.poll(cx, due, now)) < due {
+                        continue 'driving;
+                    }
                 }
                 state = shared.lock();
             }
