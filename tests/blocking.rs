@@ -7,7 +7,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    missing_docs
+    missing_docs,
+    unreachable_pub
 )]
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -23,26 +24,10 @@ use nabiz::{
     Jitter, Phase,
 };
 
-const fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+#[path = "common/sockets.rs"]
+mod sockets;
 
-/// A client that beats every 100 ms, bears 400 ms of silence, and comes back
-/// after 50, 100, 200, 400 … ms exactly.
-fn config() -> ConfigBuilder {
-    Config::client()
-        .with_interval(millis(100))
-        .with_silence_timeout(millis(400))
-        .with_stall_tolerance(millis(2000))
-        .with_stable_after(millis(300))
-        .with_backoff(
-            Backoff::new()
-                .with_initial(millis(50))
-                .with_multiplier(nabiz::Ratio::percent(200))
-                .with_max(millis(2000))
-                .with_jitter(Jitter::None),
-        )
-}
+use sockets::{Seen, config, millis};
 
 fn ping(_: HeartbeatId, out: &mut Vec<u8>) {
     out.extend_from_slice(b"ping\n");
@@ -52,36 +37,13 @@ fn link(address: String, config: ConfigBuilder) -> Link<TcpStream> {
     Link::tcp(address, config.build().unwrap(), ping).unwrap()
 }
 
-/// What a test compares of an event.
-#[derive(Debug, PartialEq)]
-enum Seen {
-    Up(u32),
-    Data(Vec<u8>),
-    Down(EndReason, Option<ErrorKind>, Option<Duration>, u32),
-    Retry(Duration, u32),
-    GaveUp(GiveUpReason),
-}
-
 /// The next event that is neither a heartbeat's nor a stall's.
 fn next<T: Transport>(link: &mut Link<T>) -> Option<Seen> {
     let mut buffer = [0; 4096];
     loop {
-        return Some(match link.next(&mut buffer)? {
-            LinkEvent::Up { attempt, .. } => Seen::Up(attempt),
-            LinkEvent::Data(bytes) => Seen::Data(bytes.to_vec()),
-            LinkEvent::Down {
-                why,
-                error,
-                retry_in,
-                attempt,
-                ..
-            } => Seen::Down(why, error.map(|error| error.kind()), retry_in, attempt),
-            LinkEvent::Retry {
-                retry_in, attempt, ..
-            } => Seen::Retry(retry_in, attempt),
-            LinkEvent::GaveUp(reason) => Seen::GaveUp(reason),
-            _ => continue,
-        });
+        if let Some(seen) = Seen::of(link.next(&mut buffer)?) {
+            return Some(seen);
+        }
     }
 }
 

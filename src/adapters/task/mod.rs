@@ -2,11 +2,13 @@
 //! of their streams.
 
 mod alarm;
+mod handle;
 mod link;
 mod pulse;
 mod registry;
 
-pub use link::{Link, LinkHandle};
+pub use handle::LinkHandle;
+pub use link::Link;
 pub use pulse::Pulse;
 pub use registry::Driver;
 
