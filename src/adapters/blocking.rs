@@ -22,7 +22,7 @@ use std::vec::Vec;
 
 use super::clock::NAP;
 use super::link::{Engine, Output, Step};
-use crate::config::{Config, ConfigError, Limits, Role, Rule};
+use crate::config::{Config, ConfigError, Limits};
 use crate::session::{Event, HeartbeatId, Status};
 use crate::time::Timestamp;
 use pulse::wait_until;
@@ -143,10 +143,7 @@ impl<T: Transport> Link<T> {
         heartbeat: impl FnMut(HeartbeatId, &mut Vec<u8>) + Send + 'static,
         connect: impl FnMut(Option<Duration>) -> io::Result<T> + Send + 'static,
     ) -> Result<Self, ConfigError> {
-        if config.role() != Role::Client {
-            return Err(ConfigError::new("role", Rule::NotClient));
-        }
-        let engine = Engine::new(config, seed, Box::new(heartbeat), clock.now());
+        let engine = Engine::new(config, seed, Box::new(heartbeat), clock.now())?;
         Ok(Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {

@@ -10,7 +10,7 @@ use std::io;
 use std::vec::Vec;
 
 use super::outbox::{Flushed, Outbox};
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Role, Rule};
 use crate::session::{Action, EndReason, Event, GiveUpReason, HeartbeatId, Phase, Session, Status};
 use crate::time::Timestamp;
 
@@ -207,9 +207,18 @@ struct End {
 }
 
 impl Engine {
-    pub(super) fn new(config: Config, seed: u64, heartbeat: Heartbeat, now: Timestamp) -> Self {
+    /// Refuses a server's configuration.
+    pub(super) fn new(
+        config: Config,
+        seed: u64,
+        heartbeat: Heartbeat,
+        now: Timestamp,
+    ) -> Result<Self, ConfigError> {
+        if config.role() != Role::Client {
+            return Err(ConfigError::new("role", Rule::NotClient));
+        }
         let session = Session::new(config, seed, now);
-        Self {
+        Ok(Self {
             phase: session.phase(),
             changes: 0,
             session,
@@ -227,7 +236,7 @@ impl Engine {
             flushed_late: None,
             silence: None,
             reads: 0,
-        }
+        })
     }
 
     pub(super) fn set_send_limit(&mut self, send_limit: usize) {

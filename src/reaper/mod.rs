@@ -20,6 +20,8 @@ pub use iter::Iter;
 pub(crate) use news::{News, Past};
 pub use reap::{Counters, Reap};
 pub use roster::Key;
+#[cfg(feature = "std")]
+pub(crate) use ticks::RESOLUTION;
 
 use alloc::vec::Vec;
 use core::fmt;

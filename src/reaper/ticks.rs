@@ -102,7 +102,7 @@ impl Ticks {
 }
 
 /// The default resolution.
-pub(super) const RESOLUTION: Span = Span::saturating(Duration::from_millis(20));
+pub(crate) const RESOLUTION: Span = Span::saturating(Duration::from_millis(20));
 
 #[cfg(test)]
 mod tests {

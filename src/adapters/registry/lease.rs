@@ -275,13 +275,8 @@ impl Lease {
     }
 
     fn change<C>(&self, change: impl FnOnce(&mut State, &mut Mail, Timestamp) -> C) -> C {
-        let now = self.row.shared.clock.now();
-        let mut state = self.row.shared.lock();
-        let changed = change(&mut state, &mut self.row.mail(self.seat), now);
-        let driver = state.hasten();
-        drop(state);
-        wake(driver);
-        changed
+        let shared = &self.row.shared;
+        shared.change(|state, now| change(state, &mut self.row.mail(self.seat), now))
     }
 }
 

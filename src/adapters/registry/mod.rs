@@ -15,7 +15,7 @@ use std::vec::Vec;
 use super::clock::Clock;
 use super::link::random_seed;
 use crate::config::{Config, ConfigError, Evidence};
-use crate::reaper::{Counters, Reaper};
+use crate::reaper::{Counters, RESOLUTION, Reaper};
 use crate::time::Timestamp;
 use seats::{Mail, Row, SEATS, Seat, Verdict};
 
@@ -105,7 +105,7 @@ impl<D: Drive> Registry<D> {
     /// # Errors
     /// As [`Reaper::new`](crate::Reaper::new): what a roster cannot honour.
     pub fn new(config: Config) -> Result<(Self, D), ConfigError> {
-        let resolution = Duration::from_millis(20);
+        let resolution = RESOLUTION.duration();
         Self::with(config, random_seed(), Clock::default(), resolution)
     }
 
@@ -153,18 +153,16 @@ impl<D> Registry<D> {
     #[must_use]
     pub fn register(&self) -> Lease {
         let shared = &self.handle.shared;
-        let now = shared.clock.now();
-        let mut state = shared.lock();
-        let (seat, row) = state.take_seat(shared);
-        let key = state.reaper.insert(seat, now);
-        *row.mail(seat) = Mail {
-            close: state.is_abandoned.then(Verdict::abandoned),
-            link: state.reaper.last_link(),
-            ..Mail::new(key, now)
-        };
-        let driver = state.hasten();
-        drop(state);
-        wake(driver);
+        let (row, seat) = shared.change(|state, now| {
+            let (seat, row) = state.take_seat(shared);
+            let key = state.reaper.insert(seat, now);
+            *row.mail(seat) = Mail {
+                close: state.is_abandoned.then(Verdict::abandoned),
+                link: state.reaper.last_link(),
+                ..Mail::new(key, now)
+            };
+            (row, seat)
+        });
         Lease { row, seat }
     }
 
@@ -173,23 +171,15 @@ impl<D> Registry<D> {
     /// last registry and lease are dropped the driver ends: wait for it to know
     /// that all have left.
     pub fn drain(&self, window: Duration) {
-        let now = self.handle.shared.clock.now();
-        let mut state = self.handle.shared.lock();
-        state.reaper.drain(window, now);
-        let driver = state.hasten();
-        drop(state);
-        wake(driver);
+        let shared = &self.handle.shared;
+        shared.change(|state, now| state.reaper.drain(window, now));
     }
 
     /// The machine slept, and the clock does not tell. See
     /// [`Reaper::resumed`](crate::Reaper::resumed).
     pub fn resumed(&self) {
-        let now = self.handle.shared.clock.now();
-        let mut state = self.handle.shared.lock();
-        state.reaper.resumed(now);
-        let driver = state.hasten();
-        drop(state);
-        wake(driver);
+        let shared = &self.handle.shared;
+        shared.change(|state, now| state.reaper.resumed(now));
     }
 
     /// How many connections there are. Those that were told to close are not
@@ -282,6 +272,17 @@ impl Shared {
         // The state is whole after every statement: a panic elsewhere while it
         // was held is no reason to panic here.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes it now, and wakes the driver if something is due before it would.
+    fn change<C>(&self, change: impl FnOnce(&mut State, Timestamp) -> C) -> C {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let changed = change(&mut state, now);
+        let driver = state.hasten();
+        drop(state);
+        wake(driver);
+        changed
     }
 }
 

@@ -6,7 +6,7 @@ use core::task::Waker;
 use std::sync::{Arc, Weak};
 use std::vec::Vec;
 
-use super::seats::{Seat, Verdict};
+use super::seats::{Row, Seat, Verdict};
 use super::{Shared, State};
 use crate::reaper::{News, Reap};
 use crate::time::Timestamp;
@@ -50,7 +50,7 @@ impl Watch {
     pub(in crate::adapters) fn turn(&mut self, now: Timestamp) -> bool {
         let mut state = self.shared.lock();
         let State { reaper, rows, .. } = &mut *state;
-        let row = |seat: Seat| rows.get(seat.row()).and_then(Weak::upgrade);
+        let row = |seat| row_of(rows, seat);
         // What a verdict is based on: what comes later withdraws it.
         let known = Cell::new(News::default());
         let news = |seat: &Seat| {
@@ -104,21 +104,21 @@ impl Watch {
     }
 }
 
+fn row_of(rows: &[Weak<Row>], seat: Seat) -> Option<Arc<Row>> {
+    rows.get(seat.row())?.upgrade()
+}
+
 /// Nobody is watched any more, and so nobody may stay.
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.is_abandoned = true;
         for (_, seat) in state.reaper.iter() {
-            let waker = state
-                .rows
-                .get(seat.row())
-                .and_then(Weak::upgrade)
-                .and_then(|row| {
-                    row.post(*seat, |mail| {
-                        mail.close.get_or_insert_with(Verdict::abandoned);
-                    })
-                });
+            let waker = row_of(&state.rows, *seat).and_then(|row| {
+                row.post(*seat, |mail| {
+                    mail.close.get_or_insert_with(Verdict::abandoned);
+                })
+            });
             self.woken.extend(waker);
         }
         let driver = state.driver.take();

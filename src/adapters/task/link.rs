@@ -14,7 +14,7 @@ use super::handle::{LinkHandle, Shared};
 use super::{Runtime, Stream};
 use crate::adapters::clock::{Clock, LEAST_WAIT};
 use crate::adapters::link::{Engine, LinkEvent, Output, SendError, Step, random_seed};
-use crate::config::{Config, ConfigError, Limits, Role, Rule};
+use crate::config::{Config, ConfigError, Limits};
 use crate::session::{Event, HeartbeatId, Status};
 use crate::time::Timestamp;
 
@@ -102,10 +102,7 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
     where
         F: Future<Output = io::Result<T>> + Send + 'static,
     {
-        if config.role() != Role::Client {
-            return Err(ConfigError::new("role", Rule::NotClient));
-        }
-        let engine = Engine::new(config, seed, Box::new(heartbeat), clock.now());
+        let engine = Engine::new(config, seed, Box::new(heartbeat), clock.now())?;
         Ok(Self {
             shared: Arc::new(Shared::new(engine, clock)),
             connect: Box::new(move || Box::pin(connect())),
@@ -276,8 +273,6 @@ impl<R: Runtime, T: Stream<R>> Link<R, T> {
         let now = shared.clock.now();
         match dialled {
             Ok(transport) => {
-                self.broken = None;
-                self.is_finishing = false;
                 if shared.lock().engine.connected(now) {
                     self.transport = Some(Box::pin(transport));
                 }
