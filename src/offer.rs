@@ -129,4 +129,28 @@ mod tests {
             assert_eq!(here.receive_every, there.send_every);
         }
     }
+
+    #[test]
+    fn the_limits_are_what_was_settled_and_the_rest_stays() {
+        let secs = Duration::from_secs;
+        let current = Limits {
+            interval: Some(secs(55)),
+            silence_timeout: Some(secs(120)),
+            answer_timeout: Some(secs(7)),
+        };
+        let settled = Offer::from_millis(10_000, 8_000).agree(Offer::from_millis(4_000, 20_000));
+        let expected = Limits {
+            interval: Some(secs(20)),
+            silence_timeout: Some(secs(16)),
+            ..current
+        };
+        assert_eq!(settled.limits(current, Ratio::percent(200)), expected);
+        let declined = Offer::default().agree(Offer::default());
+        let expected = Limits {
+            interval: None,
+            silence_timeout: None,
+            ..current
+        };
+        assert_eq!(declined.limits(current, Ratio::percent(200)), expected);
+    }
 }

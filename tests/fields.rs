@@ -1125,3 +1125,56 @@ fn set(session: &mut Session, now: Timestamp, change: fn(&mut Limits)) {
     change(&mut limits);
     session.set_limits(limits, now).unwrap();
 }
+
+#[test]
+fn what_was_set_is_what_a_configuration_tells() {
+    let config = Config::client()
+        .with_interval(secs(11))
+        .with_interval_jitter(Ratio::percent(3))
+        .with_spread_first_beat(false)
+        .with_only_when_idle(false)
+        .with_silence_timeout(secs(31))
+        .with_evidence(Evidence::Heartbeats)
+        .with_answer_timeout(secs(7))
+        .with_max_unanswered(4)
+        .with_write_timeout(secs(9))
+        .with_hello_timeout(secs(8))
+        .with_connect_timeout(secs(6))
+        .with_close_grace(secs(2))
+        .with_stall_tolerance(secs(3))
+        .with_resume_grace(secs(12))
+        .with_probes(2)
+        .with_flood(secs(1), 5)
+        .with_max_age(secs(900))
+        .with_max_age_jitter(Ratio::percent(4))
+        .with_stable_after(secs(13))
+        .with_max_retry_after(secs(600))
+        .build()
+        .unwrap();
+    assert_eq!(config.interval(), Some(secs(11)));
+    assert_eq!(config.interval_jitter(), Ratio::percent(3));
+    assert!(!config.spread_first_beat() && !config.only_when_idle());
+    assert_eq!(config.silence_timeout(), Some(secs(31)));
+    assert_eq!(config.evidence(), Evidence::Heartbeats);
+    assert_eq!(config.answer_timeout(), Some(secs(7)));
+    assert_eq!(config.max_unanswered(), Some(4));
+    assert_eq!(config.write_timeout(), Some(secs(9)));
+    assert_eq!(config.hello_timeout(), Some(secs(8)));
+    assert_eq!(config.connect_timeout(), Some(secs(6)));
+    assert_eq!(config.close_grace(), secs(2));
+    assert_eq!(config.stall_tolerance(), secs(3));
+    assert_eq!(config.resume_grace(), secs(12));
+    assert_eq!(config.probes(), 2);
+    assert_eq!(config.flood(), Some((secs(1), 5)));
+    assert_eq!(config.max_age(), Some(secs(900)));
+    assert_eq!(config.max_age_jitter(), Ratio::percent(4));
+    assert_eq!(config.stable_after(), secs(13));
+    assert_eq!(config.max_retry_after(), secs(600));
+    let limits = Limits {
+        interval: Some(secs(11)),
+        silence_timeout: Some(secs(31)),
+        answer_timeout: Some(secs(7)),
+    };
+    assert_eq!(config.limits(), limits);
+    assert_eq!(config.to_builder().build(), Ok(config));
+}
