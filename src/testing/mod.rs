@@ -4,7 +4,8 @@
 //! [`Checked`] is a [`Session`](crate::Session) under watch: the same calls,
 //! and a panic that names the law when one is broken. [`Script`] makes a run of
 //! any bytes, for those who look for such a panic. [`CheckedReaper`] and
-//! [`RosterScript`] are the same for a [`Reaper`](crate::Reaper).
+//! [`RosterScript`] are the same for a [`Reaper`](crate::Reaper). [`world`] is
+//! for your own wrapper: two ends and a wire that delays, loses and breaks.
 //!
 //! The laws, for one session, and for each connection of a roster; there to
 //! its resolution, 7 is about its drain, and 6 and 9 say nothing of it:
@@ -48,6 +49,7 @@ mod roster;
 mod script;
 mod span;
 mod trail;
+pub mod world;
 
 pub use laws::Checked;
 pub use roster::{CheckedReaper, Reaped, RosterOutput, RosterScript};

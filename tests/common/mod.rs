@@ -2,8 +2,6 @@
 //! that is driven by deadlines.
 #![allow(dead_code, unreachable_pub)]
 
-pub mod wire;
-
 use core::time::Duration;
 
 use nabiz::{
