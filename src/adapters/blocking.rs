@@ -455,9 +455,6 @@ impl<T> Shared<T> {
 impl<T: Transport> Shared<T> {
     fn send(&self, bytes: &[u8]) -> Result<(), SendError> {
         let mut state = self.lock();
-        if state.broken.is_some() {
-            return Err(SendError::NotConnected);
-        }
         state.engine.send(bytes)?;
         state.flush(self.clock.now());
         Ok(())

@@ -176,6 +176,9 @@ pub(super) struct Engine {
     outbox: Outbox,
     /// Written, but not known to have left the transport.
     unflushed: Option<Flushed>,
+    /// The transport failed in writing: it is written to no more, for what it
+    /// failed with is lost.
+    is_mute: bool,
     send_limit: usize,
     reports: VecDeque<LinkEvent<'static>>,
     /// How the link ended, while its user does not know yet.
@@ -225,6 +228,7 @@ impl Engine {
             heartbeat,
             outbox: Outbox::default(),
             unflushed: None,
+            is_mute: false,
             send_limit: SEND_LIMIT,
             reports: VecDeque::new(),
             end: None,
@@ -319,7 +323,7 @@ impl Engine {
 
     /// Takes bytes for sending.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        if !self.up || self.session.phase() != Phase::Open {
+        if !self.up || self.is_mute || self.session.phase() != Phase::Open {
             return Err(SendError::NotConnected);
         }
         let waiting = self.outbox.waiting();
@@ -344,6 +348,10 @@ impl Engine {
         now: Timestamp,
         transport: &mut impl Output,
     ) -> io::Result<bool> {
+        if self.is_mute {
+            self.clear_output();
+            return Ok(false);
+        }
         for _ in 0..MOST_WRITES {
             if self.unflushed.is_none() {
                 match self.outbox.flush(|bytes| transport.write(bytes)) {
@@ -378,6 +386,7 @@ impl Engine {
             io::ErrorKind::Interrupted => None,
             io::ErrorKind::WouldBlock => Some(Ok(false)),
             _ => {
+                self.is_mute = true;
                 self.clear_output();
                 Some(Err(error))
             }
@@ -421,6 +430,7 @@ impl Engine {
     /// The dial succeeded; false if it is not wanted any more.
     pub(super) fn connected(&mut self, now: Timestamp) -> bool {
         self.clear_output();
+        self.is_mute = false;
         self.greeted = false;
         self.finished = false;
         self.flushed_late = None;

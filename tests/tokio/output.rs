@@ -1,6 +1,7 @@
 //! What a link writes: whole messages, heartbeats between them, and no more
 //! once it was told to end.
 
+use core::time::Duration;
 use std::io::ErrorKind;
 
 use nabiz::tokio::{Link, SendError};
@@ -248,6 +249,37 @@ async fn a_flush_that_fails_is_the_transports_end() {
         (why, error),
         (EndReason::Disconnected, Some(ErrorKind::TimedOut))
     );
+}
+
+/// What it failed with is lost: bytes behind it would be taken for its rest.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_after_a_write_that_failed() {
+    let (mut link, remote) = scripted(bare_client());
+    assert_eq!(next(&mut link).await, Some(Seen::Up(0)));
+    let handle = link.handle();
+    idle(&mut link, millis(1)).await;
+    remote.with(|wire| wire.write_error = Some(ErrorKind::BrokenPipe));
+    link.send(b"lost").unwrap();
+    idle(&mut link, Duration::ZERO).await;
+    // The transport would take it, and what the peer said is read first.
+    assert_eq!(link.send(b"link"), Err(SendError::NotConnected));
+    assert_eq!(handle.send(b"handle"), Err(SendError::NotConnected));
+    remote.says(b"in");
+    assert_eq!(next(&mut link).await, Some(Seen::Data(b"in".to_vec())));
+    let event = next(&mut link).await;
+    let Some(Seen::Down { why, error, .. }) = event else {
+        panic!("{event:?}");
+    };
+    assert_eq!(
+        (why, error),
+        (EndReason::Disconnected, Some(ErrorKind::BrokenPipe))
+    );
+    assert_eq!(written(&remote), b"");
+    // The next link is another one.
+    assert_eq!(next(&mut link).await, Some(Seen::Up(1)));
+    link.send(b"new").unwrap();
+    idle(&mut link, millis(1)).await;
+    assert_eq!(written(&remote), b"new");
 }
 
 #[tokio::test(start_paused = true)]
