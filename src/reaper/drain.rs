@@ -29,6 +29,13 @@ impl Drain {
         drain
     }
 
+    /// All that it is: the window, the end, when the next is, and from where.
+    #[cfg(feature = "testing")]
+    pub(super) fn state(&self) -> (u64, u64, u64, usize) {
+        let (end, next) = (self.end.as_nanos(), self.next.as_nanos());
+        (self.window.nanos(), end, next, self.cursor)
+    }
+
     /// The earlier of two ends.
     pub(super) fn hastened(self, earlier: Option<Self>) -> Self {
         match earlier {

@@ -72,6 +72,12 @@ impl Dues {
         self.groups.len()
     }
 
+    /// When each group is due.
+    #[cfg(feature = "testing")]
+    pub(super) fn all(&self) -> &[u64] {
+        &self.groups
+    }
+
     /// When a group is due.
     #[cfg(test)]
     pub(super) fn of(&self, group: usize) -> u64 {

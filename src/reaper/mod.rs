@@ -7,6 +7,8 @@ mod clock;
 mod compare;
 mod drain;
 mod dues;
+#[cfg(feature = "testing")]
+mod fingerprint;
 mod iter;
 mod news;
 mod reap;
