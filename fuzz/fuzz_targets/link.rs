@@ -3,7 +3,6 @@
 //! so do the dials; while the caller sends, reads, drops its futures half-way,
 //! stalls and changes its mind. All in paused time.
 //!
-//! It is built with `--features link`; the other targets need no runtime.
 
 #![no_main]
 
