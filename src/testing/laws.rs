@@ -4,6 +4,7 @@ use alloc::format;
 use core::fmt;
 
 use super::model::{Model, Verdict, broken};
+use super::replay::{Call, Replay};
 use super::span::{at, maybe_at};
 use super::trail::Trail;
 use crate::config::{Config, ConfigError, Limits, Role};
@@ -22,7 +23,11 @@ const MOST_AT_ONCE: u32 = 3;
 /// than it asks for, which must change nothing.
 ///
 /// The panic names the law, and tells configuration, seed and the calls since
-/// the last link began, so that it can be replayed.
+/// the last link began. Its last line is `replay: ` and the text of the
+/// [`Replay`] of all calls from the start, which panics the same. The first
+/// 65,536 calls are kept for that, at about a hundred bytes each, and copied by
+/// a clone; of a longer run the line is the beginning, and the line before says
+/// so.
 ///
 /// ```
 /// use core::time::Duration;
@@ -55,6 +60,7 @@ pub struct Checked {
     model: Model,
     first_config: Config,
     seed: u64,
+    start: Timestamp,
     trail: Trail<What>,
     /// Actions since the last event or later instant.
     at_once: u32,
@@ -63,19 +69,30 @@ pub struct Checked {
     gave_up: bool,
 }
 
+/// A call, and what it gave; nothing while it is being made.
 #[derive(Clone, Debug)]
-enum What {
-    Handle(Event),
-    Poll(Option<Action>),
-    SetLimits(Limits, Result<(), ConfigError>),
+struct What {
+    call: Call,
+    gave: Option<Gave>,
+}
+
+#[derive(Clone, Debug)]
+enum Gave {
+    Action(Option<Action>),
+    Limits(Result<(), ConfigError>),
 }
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Handle(event) => write!(f, "{event:?}"),
-            Self::Poll(action) => write!(f, "poll: {action:?}"),
-            Self::SetLimits(limits, result) => write!(f, "{limits:?}: {result:?}"),
+        match &self.call {
+            Call::Handle(event) => write!(f, "{event:?}"),
+            Call::Poll => f.write_str("poll"),
+            Call::SetLimits(limits) => write!(f, "{limits:?}"),
+        }?;
+        match &self.gave {
+            Some(Gave::Action(action)) => write!(f, ": {action:?}"),
+            Some(Gave::Limits(result)) => write!(f, ": {result:?}"),
+            None => Ok(()),
         }
     }
 }
@@ -95,6 +112,7 @@ impl Checked {
             model,
             first_config: config,
             seed,
+            start: now,
             trail: Trail::new(),
             at_once: 0,
             finished: false,
@@ -109,6 +127,7 @@ impl Checked {
     /// # Panics
     /// If a law is broken.
     pub fn handle(&mut self, event: Event, now: Timestamp) {
+        self.record(Call::Handle(event), now);
         let phase = self.session.phase();
         self.before(now);
         self.at_once = 0;
@@ -116,9 +135,8 @@ impl Checked {
         self.spurious.handle(event, now);
         let began = phase == Phase::Connecting && self.session.phase() == Phase::Open;
         if began {
-            self.trail.clear();
+            self.trail.begin();
         }
-        self.record(What::Handle(event), now);
         if began && self.session.status(now).rtt.is_some() {
             self.demand(broken(9, "a round-trip time of the last link".into()));
         }
@@ -132,13 +150,14 @@ impl Checked {
     /// # Panics
     /// If a law is broken.
     pub fn poll(&mut self, now: Timestamp) -> Option<Action> {
+        self.record(Call::Poll, now);
         if at(now) > self.model.now {
             self.at_once = 0;
         }
         self.before(now);
         let action = self.session.poll(now);
         let second = self.spurious.poll(now);
-        self.record(What::Poll(action), now);
+        self.gave(Gave::Action(action));
         self.demand(self.watch(action));
         let verdict = self.model.poll(action);
         self.demand(verdict);
@@ -168,10 +187,11 @@ impl Checked {
     /// # Panics
     /// If a law is broken.
     pub fn set_limits(&mut self, limits: Limits, now: Timestamp) -> Result<(), ConfigError> {
+        self.record(Call::SetLimits(limits), now);
         let deadline = self.session.deadline();
         let config = *self.session.config();
         let result = self.session.set_limits(limits, now);
-        self.record(What::SetLimits(limits, result), now);
+        self.gave(Gave::Limits(result));
         if result.is_err() {
             // An error changes nothing, the time that was seen neither.
             let same = self.session.deadline() == deadline && *self.session.config() == config;
@@ -194,6 +214,27 @@ impl Checked {
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The calls so far, as many of them as are kept.
+    ///
+    /// ```
+    /// use nabiz::testing::Checked;
+    /// use nabiz::{Config, Event, Timestamp};
+    ///
+    /// let now = Timestamp::EPOCH;
+    /// let mut session = Checked::new(Config::server().build()?, 42, now);
+    /// session.handle(Event::Received, now);
+    /// assert_eq!(session.replay().to_string(), "session server seed=42 at 0s received");
+    /// # Ok::<(), nabiz::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn replay(&self) -> Replay {
+        let mut replay = Replay::new(self.first_config, self.seed, self.start);
+        for (now, what) in self.trail.kept() {
+            replay.push(what.call, *now);
+        }
+        replay
     }
 
     /// What comes before each call: the second session is polled too often,
@@ -256,14 +297,169 @@ impl Checked {
         self.demand(verdict);
     }
 
-    fn record(&mut self, what: What, now: Timestamp) {
-        self.trail.record(what, now);
+    /// Before the call is made, so that a report has it whatever it does.
+    fn record(&mut self, call: Call, now: Timestamp) {
+        self.trail.record(What { call, gave: None }, now);
+    }
+
+    fn gave(&mut self, gave: Gave) {
+        if let Some(what) = self.trail.last_mut() {
+            what.gave = Some(gave);
+        }
     }
 
     #[track_caller]
     fn demand(&self, verdict: Verdict) {
         let (seed, config) = (self.seed, self.first_config);
-        self.trail
-            .demand(verdict, format_args!("seed {seed}, {config:?}"));
+        let setting = format_args!("seed {seed}, {config:?}");
+        self.trail.demand(verdict, setting, || self.replay());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::trail::report;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+    use core::time::Duration;
+
+    fn grace(secs: u64) -> Config {
+        let config = Config::client().with_close_grace(Duration::from_secs(secs));
+        config.without_interval().build().unwrap()
+    }
+
+    fn secs(secs: u64) -> Timestamp {
+        Timestamp::from_epoch(Duration::from_secs(secs)).unwrap()
+    }
+
+    /// A checker that believes in a grace of 5 s, and watches a session that
+    /// gives 1 s.
+    fn misled() -> Checked {
+        let mut checked = Checked::new(grace(5), 7, secs(10));
+        checked.session = Session::new(grace(1), 7, secs(10));
+        checked.spurious = checked.session.clone();
+        checked
+    }
+
+    fn replay(report: &str) -> Replay {
+        let line = report.lines().last().unwrap();
+        line.strip_prefix("replay: ").unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_report_tells_the_last_link_and_replays_all() {
+        let told = report(|| {
+            let mut session = misled();
+            for connected in [11, 21] {
+                while session.poll(secs(connected - 1)).is_some() {}
+                session.handle(Event::Connected, secs(connected));
+                session.handle(Event::Received, secs(connected + 1));
+                if connected == 11 {
+                    session.handle(Event::Disconnected, secs(connected + 1));
+                    while session.poll(secs(connected + 1)).is_some() {}
+                }
+            }
+            while session.poll(secs(142)).is_some() {}
+        });
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(
+            lines[0].starts_with("law 1 (never early) is broken: "),
+            "{told}"
+        );
+        assert!(lines[1].starts_with("seed 7, Config {"), "{told}");
+        let link = [
+            "at 21000000000 ns: Connected",
+            "at 22000000000 ns: Received",
+            "at 142000000000 ns: poll: Some(Close(PeerSilent))",
+            "replay: session client interval=none seed=7 at 10s poll poll at 11s connected \
+             at 12s received disconnected poll poll at 20s poll poll at 21s connected \
+             at 22s received at 142s poll",
+        ];
+        assert_eq!(lines[2..], link);
+
+        // The same calls break the same law of the same session, …
+        let replay = replay(&told);
+        let calls = || replay.watch_with(misled(), |_, _, _, _| {});
+        assert_eq!(report(calls), told);
+        // … and none of one that keeps it.
+        assert_eq!(replay.config(), grace(5));
+        assert_eq!(replay.run().len(), replay.calls().len() + 4);
+    }
+
+    /// A call is told before it is made: so the replay has it, too, if a law
+    /// turns out to be broken already.
+    #[test]
+    fn a_replay_ends_with_the_call_that_panicked() {
+        let mislead = |session: &mut Checked| {
+            let mut other = Checked::new(grace(5), 7, secs(10));
+            let _ = other.poll(secs(10));
+            session.spurious = other.spurious;
+        };
+        let told = report(|| {
+            let mut session = Checked::new(grace(5), 7, secs(10));
+            let _ = session.poll(secs(10));
+            session.handle(Event::Connected, secs(11));
+            mislead(&mut session);
+            session.handle(Event::Received, secs(100));
+        });
+        assert!(
+            told.contains("law 8 (quiescence) is broken: Close(ConnectTimeout) at 100s, too early"),
+            "{told}"
+        );
+        assert!(told.contains("\nat 100000000000 ns: Received\n"), "{told}");
+        assert!(
+            told.ends_with(" at 10s poll at 11s connected at 100s received"),
+            "{told}"
+        );
+
+        let replay = replay(&told);
+        let again = report(|| {
+            let mut session = Checked::new(replay.config(), replay.seed(), replay.start());
+            let (last, calls) = replay.calls().split_last().unwrap();
+            for (now, call) in calls {
+                let _ = call.make(&mut session, *now);
+            }
+            mislead(&mut session);
+            let _ = last.1.make(&mut session, last.0);
+        });
+        assert_eq!(again, told);
+        let _ = replay.run();
+    }
+
+    /// All that is shown of a long run is there; the replay is not, and says so.
+    #[test]
+    fn a_cut_replay_says_so() {
+        let told = report(|| {
+            let mut session = misled();
+            let _ = session.poll(secs(10));
+            session.handle(Event::Connected, secs(11));
+            for call in 0..70_000 {
+                let now = secs(11).checked_add(Duration::from_micros(call));
+                session.handle(Event::Received, now.unwrap());
+            }
+            while let Some(due) = session.deadline() {
+                let _ = session.poll(due);
+            }
+        });
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines[2], "… 69802 calls before …");
+        assert_eq!(lines.len(), 3 + 200 + 2);
+        assert_eq!(lines[3], "at 11069801000 ns: Received");
+        assert_eq!(
+            lines[202],
+            "at 131069999000 ns: poll: Some(Close(PeerSilent))"
+        );
+        assert_eq!(
+            lines[203],
+            "the replay is cut: the first 65536 of 70003 calls"
+        );
+        let replay = replay(&told);
+        assert_eq!(replay.calls().len(), 65_536);
+        assert!(
+            replay
+                .to_string()
+                .starts_with("session client interval=none seed=7 at 10s poll")
+        );
     }
 }

@@ -33,6 +33,17 @@
 //!     the lateness of the poll and what is due before. Beats may be earlier,
 //!     never later. It is compared up to the connection's `Close`.
 //!
+//! # Replays
+//!
+//! A [`Replay`] is a run without its driver, and one line of text:
+//! `session client interval=5s seed=42 at 0s poll at 1s connected at 6s poll`.
+//! [`RosterReplay`] is one of a roster. The panic of a checker ends with the line
+//! that replays it, [`Script::replay`] makes it of a fuzzer's bytes, and
+//! `cargo run --example replay -- 'session …'` in this crate's repository shows
+//! what happens at each of its calls.
+//!
+//! # Chance
+//!
 //! What is drawn (jitters) is not known from outside, so the checker holds it
 //! against its bounds, and to what it was once it has shown.
 
@@ -45,12 +56,16 @@ mod comeback;
 mod laws;
 mod link;
 mod model;
+mod replay;
 mod roster;
 mod script;
 mod span;
+mod text;
 mod trail;
 pub mod world;
 
 pub use laws::Checked;
+pub use replay::{Call, Replay, RosterCall, RosterReplay, Who};
 pub use roster::{CheckedReaper, Reaped, RosterOutput, RosterScript};
 pub use script::{Output, Script, config};
+pub use text::ParseReplayError;

@@ -6,8 +6,9 @@ use core::time::Duration;
 
 use super::bytes::{Bytes, configured, earlier, instant};
 use super::laws::Checked;
+use super::replay::{Call, Replay};
 use crate::config::{Config, Limits};
-use crate::session::{Action, Event, HeartbeatId};
+use crate::session::{Action, Event, HeartbeatId, Session};
 use crate::time::Timestamp;
 
 /// How often a step polls at one instant; a session that still has something
@@ -41,8 +42,21 @@ pub struct Script<'a> {
 pub enum Output {
     /// What a poll returned.
     Action(Timestamp, Action),
-    /// The deadline after a step.
+    /// The deadline after a call.
     Deadline(Option<Timestamp>),
+}
+
+impl Output {
+    /// What a call came to.
+    pub(super) fn push(
+        said: &mut Vec<Self>,
+        now: Timestamp,
+        action: Option<Action>,
+        deadline: Option<Timestamp>,
+    ) {
+        said.extend(action.map(|action| Self::Action(now, action)));
+        said.push(Self::Deadline(deadline));
+    }
 }
 
 impl<'a> Script<'a> {
@@ -77,18 +91,43 @@ impl<'a> Script<'a> {
     /// If a law is broken.
     #[must_use]
     pub fn run(&self) -> Vec<Output> {
+        let session = Checked::new(self.config, self.seed, self.start);
+        let said = Vec::new();
+        self.drive(Watched { session, said }).said
+    }
+
+    /// The calls that it makes, which a driver is no longer needed for. They
+    /// are found out without the watch, so that a run that breaks a law can be
+    /// had, too.
+    ///
+    /// ```
+    /// use nabiz::testing::{Replay, Script};
+    ///
+    /// let script = Script::new(b"any bytes will do");
+    /// let line = script.replay().to_string();
+    /// assert!(line.starts_with("session client "));
+    /// assert_eq!(line.parse::<Replay>()?.run(), script.run());
+    /// # Ok::<(), nabiz::testing::ParseReplayError>(())
+    /// ```
+    #[must_use]
+    pub fn replay(&self) -> Replay {
+        let session = Session::new(self.config, self.seed, self.start);
+        let replay = Replay::new(self.config, self.seed, self.start);
+        self.drive(Recorder { session, replay }).replay
+    }
+
+    fn drive<D: Driven>(&self, session: D) -> D {
         let mut run = Run {
-            session: Checked::new(self.config, self.seed, self.start),
+            session,
             now: self.start,
             last: None,
             beat: 0,
-            said: Vec::new(),
         };
         let mut bytes = self.steps;
         while !bytes.0.is_empty() {
             run.step(&mut bytes);
         }
-        run.said
+        run.session
     }
 }
 
@@ -115,17 +154,56 @@ pub fn config(bytes: &[u8]) -> Config {
     configured(&mut Bytes(bytes), None)
 }
 
-struct Run {
+/// What a script drives.
+trait Driven {
+    fn call(&mut self, call: Call, now: Timestamp) -> Option<Action>;
+    fn deadline(&self) -> Option<Timestamp>;
+}
+
+struct Watched {
     session: Checked,
+    said: Vec<Output>,
+}
+
+impl Driven for Watched {
+    fn call(&mut self, call: Call, now: Timestamp) -> Option<Action> {
+        // A refusal is as good a step as any.
+        let action = call.make(&mut self.session, now).unwrap_or_default();
+        Output::push(&mut self.said, now, action, self.session.deadline());
+        action
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.session.deadline()
+    }
+}
+
+struct Recorder {
+    session: Session,
+    replay: Replay,
+}
+
+impl Driven for Recorder {
+    fn call(&mut self, call: Call, now: Timestamp) -> Option<Action> {
+        self.replay.push(call, now);
+        call.make_unwatched(&mut self.session, now)
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.session.deadline()
+    }
+}
+
+struct Run<D> {
+    session: D,
     now: Timestamp,
     /// What the driver was told last.
     last: Option<Action>,
     /// The last heartbeat's number.
     beat: u32,
-    said: Vec<Output>,
 }
 
-impl Run {
+impl<D: Driven> Run<D> {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         match bytes.byte() {
             // A driver that wakes when it should, or nearly so.
@@ -182,8 +260,7 @@ impl Run {
                     silence_timeout: bytes.maybe(),
                     answer_timeout: bytes.maybe(),
                 };
-                // A refusal is as good a step as any.
-                let _ = self.session.set_limits(limits, self.now);
+                self.session.call(Call::SetLimits(limits), self.now);
             }
             // Time as no clock should tell it.
             232..=239 => {
@@ -199,7 +276,6 @@ impl Run {
                 let _ = self.said(self.now);
             }
         }
-        self.said.push(Output::Deadline(self.session.deadline()));
     }
 
     /// Until the deadline, if one is set.
@@ -214,7 +290,7 @@ impl Run {
     }
 
     fn handle(&mut self, event: Event) {
-        self.session.handle(event, self.now);
+        self.session.call(Call::Handle(event), self.now);
     }
 
     fn poll(&mut self) {
@@ -226,8 +302,7 @@ impl Run {
     }
 
     fn said(&mut self, now: Timestamp) -> Option<Action> {
-        let action = self.session.poll(now)?;
-        self.said.push(Output::Action(now, action));
+        let action = self.session.call(Call::Poll, now)?;
         if let Action::SendHeartbeat { id } = action {
             self.beat = id.get();
         }

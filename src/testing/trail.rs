@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::format;
+use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
 use super::model::{Broken, Verdict};
@@ -9,6 +10,9 @@ use crate::time::Timestamp;
 
 /// How many calls a report shows at most.
 const SHOWN: usize = 200;
+
+/// How many calls a checker keeps from its start, for the replay.
+const KEPT: usize = 1 << 16;
 
 pub(super) const NAMES: [&str; 13] = [
     "an honest status",
@@ -26,48 +30,104 @@ pub(super) const NAMES: [&str; 13] = [
     "one rule book",
 ];
 
+/// Calls, of which the first are kept and the last are shown. A clone copies
+/// what there is, and allocates once for as long as all is kept.
 #[derive(Clone, Debug)]
 pub(super) struct Trail<W> {
-    calls: VecDeque<(Timestamp, W)>,
-    forgotten: usize,
+    kept: Vec<(Timestamp, W)>,
+    /// The last of those after `kept`.
+    later: VecDeque<(Timestamp, W)>,
+    made: usize,
+    /// How many came before what the report is to show.
+    before: usize,
 }
 
 impl<W: fmt::Display> Trail<W> {
     pub(super) const fn new() -> Self {
         Self {
-            calls: VecDeque::new(),
-            forgotten: 0,
+            kept: Vec::new(),
+            later: VecDeque::new(),
+            made: 0,
+            before: 0,
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.calls.clear();
-        self.forgotten = 0;
+    /// The report begins with the last call.
+    pub(super) fn begin(&mut self) {
+        self.before = self.made.saturating_sub(1);
     }
 
     pub(super) fn record(&mut self, what: W, now: Timestamp) {
-        if self.calls.len() == SHOWN {
-            self.calls.pop_front();
-            self.forgotten += 1;
+        self.made += 1;
+        if self.kept.len() < KEPT {
+            self.kept.push((now, what));
+            return;
         }
-        self.calls.push_back((now, what));
+        if self.later.len() == SHOWN {
+            self.later.pop_front();
+        }
+        self.later.push_back((now, what));
     }
 
-    /// Panics with the law that is broken, if one is, with the setting and the
-    /// calls.
+    /// The last call.
+    pub(super) fn last(&self) -> Option<&(Timestamp, W)> {
+        self.later.back().or(self.kept.last())
+    }
+
+    /// The last call, to tell what it gave.
+    pub(super) fn last_mut(&mut self) -> Option<&mut W> {
+        let last = self.later.back_mut().or(self.kept.last_mut());
+        last.map(|(_, what)| what)
+    }
+
+    /// The calls from the start, as far as they are kept.
+    pub(super) fn kept(&self) -> &[(Timestamp, W)] {
+        &self.kept
+    }
+
+    /// Panics with the law that is broken, if one is, with the setting, the
+    /// calls, and the line that replays it.
     #[track_caller]
-    pub(super) fn demand(&self, verdict: Verdict, setting: fmt::Arguments<'_>) {
+    pub(super) fn demand<R: fmt::Display>(
+        &self,
+        verdict: Verdict,
+        setting: fmt::Arguments<'_>,
+        replay: impl FnOnce() -> R,
+    ) {
         let Err(Broken { law, why }) = verdict else {
             return;
         };
         let name = NAMES.get(law).unwrap_or(&"?");
         let mut report = format!("law {law} ({name}) is broken: {why}\n{setting}\n");
-        if self.forgotten > 0 {
-            let _ = writeln!(report, "… {} calls before …", self.forgotten);
+        let calls = self.kept.iter().chain(&self.later);
+        let left_out = self.made - self.kept.len() - self.later.len();
+        let shown = (self.made - self.before).min(SHOWN);
+        if shown < self.made - self.before {
+            let _ = writeln!(
+                report,
+                "… {} calls before …",
+                self.made - self.before - shown
+            );
         }
-        for (now, what) in &self.calls {
+        for (now, what) in calls.skip(self.made - shown - left_out) {
             let _ = writeln!(report, "at {} ns: {what}", now.as_nanos());
         }
+        if self.made > self.kept.len() {
+            let _ = writeln!(
+                report,
+                "the replay is cut: the first {} of {} calls",
+                self.kept.len(),
+                self.made
+            );
+        }
+        let _ = write!(report, "replay: {}", replay());
         panic!("{report}");
     }
+}
+
+/// The message that a checker panics with.
+#[cfg(test)]
+pub(super) fn report(run: impl FnOnce() + std::panic::UnwindSafe) -> alloc::string::String {
+    let panic = std::panic::catch_unwind(run).expect_err("no law is broken");
+    *panic.downcast().expect("a report")
 }

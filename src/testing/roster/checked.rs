@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigError, Rule};
 use crate::reaper::{Counters, Key, Reap, Reaper};
 use crate::session::CloseReason;
 use crate::testing::model::{Verdict, broken};
+use crate::testing::replay::{Given, Numbers, RosterCall, RosterReplay};
 use crate::testing::span::{Nanos, at, len, maybe_at};
 use crate::testing::trail::Trail;
 use crate::time::Timestamp;
@@ -28,6 +29,12 @@ const STALE: usize = 32;
 /// polled more often than it asks for, which must change nothing.
 ///
 /// What is inserted are numbers, so that it can be told whose value came back.
+///
+/// The panic names the law, and tells the setting and the last calls. Its last
+/// line is `replay: ` and the text of the [`RosterReplay`] of all calls from the
+/// start, which panics the same. The first 65,536 calls are kept for that, at
+/// about a hundred bytes each, and copied by a clone; of a longer run the line is
+/// the beginning, and the line before says so.
 ///
 /// It bears what a roster cannot tell: the order of two stalls in one tick and
 /// of limits that passed in a leap over 2²⁸ ticks, which of two stalls gave a
@@ -65,6 +72,8 @@ pub struct CheckedReaper {
     model: Model,
     sessions: Option<Sessions>,
     seed: u64,
+    start: Timestamp,
+    reserved: usize,
     counters: Counters,
     stale: VecDeque<Key>,
     trail: Trail<What>,
@@ -141,25 +150,24 @@ impl From<Reap<'_, u64>> for Reaped {
     }
 }
 
-#[allow(dead_code)] // a report tells them by `Debug`
-#[derive(Clone, Copy, Debug)]
-enum What {
-    Insert(u64, Key),
-    Received(Key),
-    HeartbeatReceived(Key),
-    Sent(Key),
-    HeartbeatSent(Key),
-    Remove(Key),
-    Poll(Option<Reaped>),
-    Drain(Duration),
-    Resumed,
-    Exempt(Key),
-    SetSilenceTimeout(Key, Duration, Result<bool, ConfigError>),
+/// A call, and what it gave; nothing while it is being made.
+#[derive(Clone, Debug)]
+struct What {
+    call: RosterCall<Key>,
+    gave: Option<Given>,
 }
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        write!(f, "{:?}", self.call)?;
+        match &self.gave {
+            Some(Given::Key(key)) => write!(f, ": {key:?}"),
+            Some(Given::Reaped(reaped)) => write!(f, ": {reaped:?}"),
+            Some(Given::Removed(value)) => write!(f, ": {value:?}"),
+            Some(Given::Bore(result)) => write!(f, ": {result:?}"),
+            Some(Given::Known(known)) => write!(f, ": {known}"),
+            Some(Given::Done) | None => Ok(()),
+        }
     }
 }
 
@@ -181,6 +189,8 @@ impl CheckedReaper {
             model,
             sessions: None,
             seed,
+            start: now,
+            reserved: 0,
             stale: VecDeque::new(),
             trail: Trail::new(),
             at_once: 0,
@@ -205,6 +215,7 @@ impl CheckedReaper {
     #[must_use]
     pub fn with_capacity(mut self, connections: usize) -> Self {
         self.reaper = self.reaper.with_capacity(connections);
+        self.reserved = self.reserved.max(connections);
         if self.reaper.capacity() < connections {
             self.demand(broken(0, format!("capacity {}", self.reaper.capacity())));
         }
@@ -225,10 +236,11 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn insert(&mut self, value: u64, now: Timestamp) -> Key {
+        self.record(RosterCall::Insert(value), now);
         self.before(now);
         let key = self.reaper.insert(value, now);
         let second = self.spurious.insert(value, now);
-        self.record(What::Insert(value, key), now);
+        self.gave(Given::Key(key));
         self.stalled(now);
         self.most_at_once = 0;
         if self.model.conn(key).is_some() || self.stale.contains(&key) || second != key {
@@ -248,7 +260,7 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn received(&mut self, key: Key, now: Timestamp) -> bool {
-        self.tell(What::Received(key), key, now)
+        self.tell(RosterCall::Received(key), key, now)
     }
 
     /// As [`Reaper::heartbeat_received`].
@@ -256,7 +268,7 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn heartbeat_received(&mut self, key: Key, now: Timestamp) -> bool {
-        self.tell(What::HeartbeatReceived(key), key, now)
+        self.tell(RosterCall::HeartbeatReceived(key), key, now)
     }
 
     /// As [`Reaper::sent`].
@@ -264,7 +276,7 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn sent(&mut self, key: Key, now: Timestamp) -> bool {
-        self.tell(What::Sent(key), key, now)
+        self.tell(RosterCall::Sent(key), key, now)
     }
 
     /// As [`Reaper::heartbeat_sent`].
@@ -272,7 +284,7 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn heartbeat_sent(&mut self, key: Key, now: Timestamp) -> bool {
-        self.tell(What::HeartbeatSent(key), key, now)
+        self.tell(RosterCall::HeartbeatSent(key), key, now)
     }
 
     /// As [`Reaper::exempt`].
@@ -280,7 +292,7 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn exempt(&mut self, key: Key, now: Timestamp) -> bool {
-        self.tell(What::Exempt(key), key, now)
+        self.tell(RosterCall::Exempt(key), key, now)
     }
 
     /// As [`Reaper::set_silence_timeout`].
@@ -296,9 +308,10 @@ impl CheckedReaper {
         timeout: Duration,
         now: Timestamp,
     ) -> Result<bool, ConfigError> {
+        self.record(RosterCall::SetSilenceTimeout(key, timeout), now);
         let deadline = self.reaper.deadline();
         let result = self.reaper.set_silence_timeout(key, timeout, now);
-        self.record(What::SetSilenceTimeout(key, timeout, result), now);
+        self.gave(Given::Bore(result));
         let builder = self.reaper.config().to_builder();
         let config = builder.with_silence_timeout(timeout).build();
         self.demand(self.allowed(timeout, config, result));
@@ -348,9 +361,11 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn remove(&mut self, key: Key) -> Option<u64> {
+        let last = self.trail.last().map_or(self.start, |(now, _)| *now);
+        self.record(RosterCall::Remove(key), last);
         let value = self.reaper.remove(key);
         let second = self.spurious.remove(key);
-        self.record(What::Remove(key), self.spurious_now());
+        self.gave(Given::Removed(value));
         self.most_at_once = 0;
         let should = self.model.remove(key).map(|conn| conn.value);
         if value != should || second != should {
@@ -369,13 +384,14 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn poll(&mut self, now: Timestamp) -> Option<Reaped> {
+        self.record(RosterCall::Poll, now);
         if at(now) > self.model.now {
             self.most_at_once = 0;
         }
         self.before(now);
         let reaped = self.reaper.poll(now).map(Reaped::from);
         let second = self.spurious.poll(now).map(Reaped::from);
-        self.record(What::Poll(reaped), now);
+        self.gave(Given::Reaped(reaped));
         if second != reaped {
             self.demand(broken(8, format!("{second:?} when polled too often")));
         }
@@ -409,10 +425,10 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn drain(&mut self, window: Duration, now: Timestamp) {
+        self.record(RosterCall::Drain(window), now);
         self.before(now);
         self.reaper.drain(window, now);
         self.spurious.drain(window, now);
-        self.record(What::Drain(window), now);
         self.stalled(now);
         self.most_at_once = 0;
         self.model.drain(window);
@@ -424,11 +440,11 @@ impl CheckedReaper {
     /// # Panics
     /// If a law is broken.
     pub fn resumed(&mut self, now: Timestamp) {
+        self.record(RosterCall::Resumed, now);
         self.before(now);
         self.model.pass(now);
         self.reaper.resumed(now);
         self.spurious.resumed(now);
-        self.record(What::Resumed, now);
         self.most_at_once = 0;
         self.model.stall(true);
         self.counters.stalls += 1;
@@ -444,39 +460,75 @@ impl CheckedReaper {
         &self.reaper
     }
 
+    /// The calls so far, as many of them as are kept. The capacity counts as
+    /// reserved at the start, whenever it was.
+    ///
+    /// ```
+    /// use nabiz::testing::CheckedReaper;
+    /// use nabiz::{Config, Timestamp};
+    ///
+    /// let now = Timestamp::EPOCH;
+    /// let mut reaper = CheckedReaper::new(Config::server().build()?, 42, now)?;
+    /// let key = reaper.insert(1, now);
+    /// reaper.remove(key);
+    /// assert_eq!(reaper.replay().to_string(), "roster seed=42 at 0s insert remove#1");
+    /// # Ok::<(), nabiz::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn replay(&self) -> RosterReplay {
+        let replay = RosterReplay::new(*self.reaper.config(), self.seed, self.start)
+            .and_then(|replay| replay.with_resolution(self.reaper.resolution()));
+        let replay = replay.unwrap_or_else(|error| panic!("{error}, of a roster that is there"));
+        let mut replay = replay.with_capacity(self.reserved);
+        if self.sessions.is_some() {
+            replay = replay.with_sessions();
+        }
+        let mut numbers = Numbers::default();
+        for (now, what) in self.trail.kept() {
+            replay.push(numbers.tell(what.call), *now);
+            if let Some(Given::Key(key)) = what.gave {
+                numbers.inserted(key);
+            }
+        }
+        replay
+    }
+
     /// A call that tells of one connection.
-    fn tell(&mut self, what: What, key: Key, now: Timestamp) -> bool {
+    fn tell(&mut self, what: RosterCall<Key>, key: Key, now: Timestamp) -> bool {
+        self.record(what, now);
         self.before(now);
         let told = [&mut self.reaper, &mut self.spurious].map(|reaper| match what {
-            What::Received(_) => reaper.received(key, now),
-            What::HeartbeatReceived(_) => reaper.heartbeat_received(key, now),
-            What::Sent(_) => reaper.sent(key, now),
-            What::HeartbeatSent(_) => reaper.heartbeat_sent(key, now),
+            RosterCall::Received(_) => reaper.received(key, now),
+            RosterCall::HeartbeatReceived(_) => reaper.heartbeat_received(key, now),
+            RosterCall::Sent(_) => reaper.sent(key, now),
+            RosterCall::HeartbeatSent(_) => reaper.heartbeat_sent(key, now),
             _ => reaper.exempt(key, now),
         });
-        self.record(what, now);
+        self.gave(Given::Known(told == [true; 2]));
         self.stalled(now);
-        if !matches!(what, What::HeartbeatSent(_)) {
+        if !matches!(what, RosterCall::HeartbeatSent(_)) {
             self.most_at_once = 0;
         }
         let config = *self.reaper.config();
         let known = match what {
-            What::Received(_) => self.model.received(key),
-            What::HeartbeatReceived(_) => self.model.heartbeat_received(key),
-            What::Sent(_) => self.model.sent(key),
-            What::HeartbeatSent(_) => self.model.heartbeat_sent(key),
+            RosterCall::Received(_) => self.model.received(key),
+            RosterCall::HeartbeatReceived(_) => self.model.heartbeat_received(key),
+            RosterCall::Sent(_) => self.model.sent(key),
+            RosterCall::HeartbeatSent(_) => self.model.heartbeat_sent(key),
             _ => self.model.bear(key, None, &config),
         };
         self.known(key, known, told);
         if let Some(sessions) = &mut self.sessions {
             let now = self.model.now;
             match what {
-                What::Received(_) => sessions.handle(key, crate::Event::Received, now),
-                What::HeartbeatReceived(_) => {
+                RosterCall::Received(_) => sessions.handle(key, crate::Event::Received, now),
+                RosterCall::HeartbeatReceived(_) => {
                     sessions.handle(key, crate::Event::HeartbeatReceived, now);
                 }
-                What::Sent(_) => sessions.handle(key, crate::Event::Sent, now),
-                What::HeartbeatSent(_) => sessions.handle(key, crate::Event::HeartbeatSent, now),
+                RosterCall::Sent(_) => sessions.handle(key, crate::Event::Sent, now),
+                RosterCall::HeartbeatSent(_) => {
+                    sessions.handle(key, crate::Event::HeartbeatSent, now)
+                }
                 _ => sessions.bear(key, None, now),
             }
         }
@@ -617,21 +669,85 @@ impl CheckedReaper {
         timestamp(self.model.now).unwrap_or(Timestamp::MAX)
     }
 
-    fn record(&mut self, what: What, now: Timestamp) {
-        self.trail.record(what, now);
+    /// Before the call is made, so that a report has it whatever it does.
+    fn record(&mut self, call: RosterCall<Key>, now: Timestamp) {
+        self.trail.record(What { call, gave: None }, now);
+    }
+
+    fn gave(&mut self, gave: Given) {
+        if let Some(what) = self.trail.last_mut() {
+            what.gave = Some(gave);
+        }
     }
 
     #[track_caller]
     fn demand(&self, verdict: Verdict) {
         let (seed, resolution) = (self.seed, self.reaper.resolution());
         let config = self.reaper.config();
-        self.trail.demand(
-            verdict,
-            format_args!("seed {seed}, resolution {resolution:?}, {config:?}"),
-        );
+        let setting = format_args!("seed {seed}, resolution {resolution:?}, {config:?}");
+        self.trail.demand(verdict, setting, || self.replay());
     }
 }
 
 pub(super) fn timestamp(nanos: Nanos) -> Option<Timestamp> {
     u64::try_from(nanos).ok().and_then(Timestamp::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::trail::report;
+
+    fn flood(strikes: u32) -> Config {
+        let config = Config::server().with_flood(Duration::from_secs(10), strikes);
+        config.build().unwrap()
+    }
+
+    fn secs(secs: u64) -> Timestamp {
+        Timestamp::from_epoch(Duration::from_secs(secs)).unwrap()
+    }
+
+    /// A checker that believes in 5 strikes, and watches a roster of 2.
+    fn misled() -> CheckedReaper {
+        let resolution = Duration::from_millis(5);
+        let checked = CheckedReaper::new(flood(5), 7, secs(1)).unwrap();
+        let mut checked = checked.with_resolution(resolution).unwrap();
+        checked.spurious = Reaper::new(flood(2), 7, secs(1)).unwrap();
+        checked.spurious = checked.spurious.with_resolution(resolution).unwrap();
+        checked.reaper = checked.spurious.clone();
+        checked.with_capacity(9).with_sessions()
+    }
+
+    #[test]
+    fn a_report_replays() {
+        let told = report(|| {
+            let mut reaper = misled();
+            let first = reaper.insert(1, secs(1));
+            let second = reaper.insert(22, secs(2));
+            reaper.remove(first);
+            assert!(!reaper.received(first, secs(3)));
+            for _ in 0..4 {
+                reaper.heartbeat_received(second, secs(3));
+            }
+            let _ = reaper.poll(secs(3));
+        });
+        let line = "replay: roster flood=10s,2 resolution=5ms reserve=9 sessions seed=7 at 1s \
+            insert at 2s insert=22 remove#1 at 3s received#1 heartbeat-received#2 \
+            heartbeat-received#2 heartbeat-received#2 heartbeat-received#2 poll";
+        assert!(
+            told.starts_with("law 2 (never late) is broken: Flooded"),
+            "{told}"
+        );
+        assert!(
+            told.contains("\nat 2000000000 ns: Remove(0.1): Some(1)\n"),
+            "{told}"
+        );
+        assert_eq!(told.lines().last(), Some(line));
+
+        let line = line.strip_prefix("replay: ").unwrap();
+        let replay: RosterReplay = line.parse().unwrap();
+        let calls = || replay.watch_with(misled(), |_, _, _, _| {});
+        assert_eq!(report(calls), told);
+        let _ = replay.run();
+    }
 }

@@ -6,13 +6,18 @@ use core::fmt;
 use core::time::Duration;
 
 use super::checked::{CheckedReaper, Reaped};
-use crate::config::{Config, Role};
-use crate::reaper::Key;
+use crate::config::{Config, ConfigError, Role};
+use crate::reaper::{Key, Reaper};
 use crate::testing::bytes::{Bytes, configured, earlier, instant};
+use crate::testing::replay::{Given, Numbers, RosterCall, RosterReplay};
 use crate::time::{Ratio, Timestamp};
 
 /// How many connections, or crowds of them, there are at most.
 const MOST: usize = 8;
+
+/// How often a step polls at one instant, at most: for a roster that nobody
+/// watches, and that would never come to rest.
+const POLLS: usize = 1 << 20;
 
 /// A roster's configuration, its seed and what happens to it, made of any
 /// bytes: as [`Script`](crate::testing::Script) for a session.
@@ -55,8 +60,21 @@ pub struct RosterScript<'a> {
 pub enum RosterOutput {
     /// What a poll returned.
     Reaped(Timestamp, Reaped),
-    /// The deadline after a step.
+    /// The deadline after a call.
     Deadline(Option<Timestamp>),
+}
+
+impl RosterOutput {
+    /// What a call came to.
+    pub(in crate::testing) fn push(
+        said: &mut Vec<Self>,
+        now: Timestamp,
+        reaped: Option<Reaped>,
+        deadline: Option<Timestamp>,
+    ) {
+        said.extend(reaped.map(|reaped| Self::Reaped(now, reaped)));
+        said.push(Self::Deadline(deadline));
+    }
 }
 
 impl<'a> RosterScript<'a> {
@@ -123,18 +141,59 @@ impl<'a> RosterScript<'a> {
         self.run_with(self.roster().with_sessions())
     }
 
-    fn roster(&self) -> CheckedReaper {
-        let new = || {
-            let reaper = CheckedReaper::new(self.config, self.seed, self.start);
-            reaper.unwrap_or_else(|error| panic!("{error}, which scripts do not know"))
+    /// The calls that it makes, as [`Script::replay`](crate::testing::Script::replay).
+    ///
+    /// ```
+    /// use nabiz::testing::{RosterReplay, RosterScript};
+    ///
+    /// let script = RosterScript::new(b"any bytes will do");
+    /// let line = script.replay().to_string();
+    /// assert!(line.starts_with("roster "));
+    /// assert_eq!(line.parse::<RosterReplay>()?.run(), script.run());
+    /// # Ok::<(), nabiz::testing::ParseReplayError>(())
+    /// ```
+    #[must_use]
+    pub fn replay(&self) -> RosterReplay {
+        let reaper = self.chosen(
+            || Reaper::new(self.config, self.seed, self.start),
+            Reaper::with_resolution,
+        );
+        let replay = self.chosen(
+            || RosterReplay::new(self.config, self.seed, self.start),
+            RosterReplay::with_resolution,
+        );
+        let recorder = Recorder {
+            reaper: reaper.with_capacity(self.reserved),
+            replay: replay.with_capacity(self.reserved),
+            numbers: Numbers::default(),
         };
-        // One that is refused leaves the usual.
-        let reaper = new().with_resolution(self.resolution);
-        let reaper = reaper.unwrap_or_else(|_| new());
+        self.drive(recorder).replay
+    }
+
+    fn roster(&self) -> CheckedReaper {
+        let reaper = self.chosen(
+            || CheckedReaper::new(self.config, self.seed, self.start),
+            CheckedReaper::with_resolution,
+        );
         reaper.with_capacity(self.reserved)
     }
 
+    /// With the resolution, or one that is refused leaves the usual.
+    fn chosen<R>(
+        &self,
+        new: impl Fn() -> Result<R, ConfigError>,
+        with_resolution: impl Fn(R, Duration) -> Result<R, ConfigError>,
+    ) -> R {
+        let new = || new().unwrap_or_else(|error| panic!("{error}, which scripts do not know"));
+        with_resolution(new(), self.resolution).unwrap_or_else(|_| new())
+    }
+
     fn run_with(&self, reaper: CheckedReaper) -> Vec<RosterOutput> {
+        let said = Vec::new();
+        self.drive(Watched { reaper, said }).said
+    }
+
+    fn drive<D: Driven>(&self, reaper: D) -> D {
         let mut run = Run {
             reaper,
             now: self.start,
@@ -145,13 +204,12 @@ impl<'a> RosterScript<'a> {
             keys: Vec::new(),
             stale: VecDeque::new(),
             owed: Vec::new(),
-            said: Vec::new(),
         };
         let mut bytes = self.steps;
         while !bytes.0.is_empty() {
             run.step(&mut bytes);
         }
-        run.said
+        run.reaper
     }
 }
 
@@ -202,8 +260,57 @@ fn server(bytes: &mut Bytes<'_>) -> Config {
     }
 }
 
-struct Run {
+/// What a script drives.
+trait Driven {
+    fn call(&mut self, call: RosterCall<Key>, now: Timestamp) -> Given;
+    fn deadline(&self) -> Option<Timestamp>;
+}
+
+struct Watched {
     reaper: CheckedReaper,
+    said: Vec<RosterOutput>,
+}
+
+impl Driven for Watched {
+    fn call(&mut self, call: RosterCall<Key>, now: Timestamp) -> Given {
+        let given = call.make(&mut self.reaper, now);
+        let reaped = match given {
+            Given::Reaped(reaped) => reaped,
+            _ => None,
+        };
+        let deadline = self.deadline();
+        RosterOutput::push(&mut self.said, now, reaped, deadline);
+        given
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.reaper.reaper().deadline()
+    }
+}
+
+struct Recorder {
+    reaper: Reaper<u64>,
+    replay: RosterReplay,
+    numbers: Numbers,
+}
+
+impl Driven for Recorder {
+    fn call(&mut self, call: RosterCall<Key>, now: Timestamp) -> Given {
+        self.replay.push(self.numbers.tell(call), now);
+        let given = call.make_unwatched(&mut self.reaper, now);
+        if let Given::Key(key) = given {
+            self.numbers.inserted(key);
+        }
+        given
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.reaper.deadline()
+    }
+}
+
+struct Run<D> {
+    reaper: D,
     now: Timestamp,
     habit: u8,
     crowd: usize,
@@ -214,10 +321,9 @@ struct Run {
     stale: VecDeque<Key>,
     /// Heartbeats that are to be written later.
     owed: Vec<Key>,
-    said: Vec<RosterOutput>,
 }
 
-impl Run {
+impl<D: Driven> Run<D> {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         match bytes.byte() {
             // A driver that wakes when it should, or nearly so.
@@ -255,9 +361,9 @@ impl Run {
                 for _ in 0..=u8::from(what > 200) * 4 {
                     for key in &keys {
                         if what % 3 == 0 {
-                            self.reaper.heartbeat_received(*key, self.now);
+                            self.call(RosterCall::HeartbeatReceived(*key));
                         } else {
-                            self.reaper.received(*key, self.now);
+                            self.call(RosterCall::Received(*key));
                         }
                     }
                 }
@@ -265,7 +371,7 @@ impl Run {
             160..=167 => {
                 self.moment(bytes);
                 for key in core::mem::take(&mut self.owed) {
-                    self.reaper.heartbeat_sent(key, self.now);
+                    self.call(RosterCall::HeartbeatSent(key));
                 }
             }
             168..=181 => {
@@ -273,15 +379,15 @@ impl Run {
                 let is_beat = bytes.byte() % 4 == 0;
                 for key in self.some(bytes.byte()) {
                     if is_beat {
-                        self.reaper.heartbeat_sent(key, self.now);
+                        self.call(RosterCall::HeartbeatSent(key));
                     } else {
-                        self.reaper.sent(key, self.now);
+                        self.call(RosterCall::Sent(key));
                     }
                 }
             }
             182..=187 => {
                 for key in self.some(bytes.byte()) {
-                    self.reaper.remove(key);
+                    self.call(RosterCall::Remove(key));
                     self.gone(key);
                 }
             }
@@ -296,11 +402,11 @@ impl Run {
             200..=207 => self.stale(bytes),
             208..=210 => {
                 self.moment(bytes);
-                self.reaper.resumed(self.now);
+                self.call(RosterCall::Resumed);
             }
             211 => {
                 let window = bytes.span();
-                self.reaper.drain(window, self.now);
+                self.call(RosterCall::Drain(window));
             }
             212..=231 => {
                 self.pass(bytes.span());
@@ -322,20 +428,18 @@ impl Run {
             244..=251 => {
                 self.now = earlier(self.now, bytes.wide());
                 for key in self.some(bytes.byte()) {
-                    self.reaper.received(key, self.now);
+                    self.call(RosterCall::Received(key));
                 }
             }
             _ => {
                 self.poll_once();
             }
         }
-        let deadline = self.reaper.reaper().deadline();
-        self.said.push(RosterOutput::Deadline(deadline));
     }
 
     /// Until the deadline, if one is set.
     fn sleep(&mut self) {
-        if let Some(due) = self.reaper.reaper().deadline() {
+        if let Some(due) = self.reaper.deadline() {
             self.now = self.now.max(due);
         }
     }
@@ -358,8 +462,10 @@ impl Run {
         for _ in 0..self.crowd {
             if self.keys.len() < MOST * self.crowd {
                 self.inserted += 1;
-                let key = self.reaper.insert(self.inserted, self.now);
-                self.keys.push(key);
+                let insert = RosterCall::Insert(self.inserted);
+                if let Given::Key(key) = self.reaper.call(insert, self.now) {
+                    self.keys.push(key);
+                }
             }
         }
     }
@@ -384,12 +490,8 @@ impl Run {
     fn bear(&mut self, key: Key, timeout: Option<Duration>) {
         match timeout {
             // A refusal is as good a step as any.
-            Some(timeout) => {
-                let _ = self.reaper.set_silence_timeout(key, timeout, self.now);
-            }
-            None => {
-                self.reaper.exempt(key, self.now);
-            }
+            Some(timeout) => self.call(RosterCall::SetSilenceTimeout(key, timeout)),
+            None => self.call(RosterCall::Exempt(key)),
         }
     }
 
@@ -401,35 +503,32 @@ impl Run {
             return;
         };
         match what % 8 {
-            0 => {
-                self.reaper.remove(key);
-            }
-            1 => {
-                self.reaper.received(key, self.now);
-            }
-            2 => {
-                self.reaper.heartbeat_received(key, self.now);
-            }
-            3 => {
-                self.reaper.sent(key, self.now);
-            }
-            4 => {
-                self.reaper.heartbeat_sent(key, self.now);
-            }
+            0 => self.call(RosterCall::Remove(key)),
+            1 => self.call(RosterCall::Received(key)),
+            2 => self.call(RosterCall::HeartbeatReceived(key)),
+            3 => self.call(RosterCall::Sent(key)),
+            4 => self.call(RosterCall::HeartbeatSent(key)),
             5 => self.bear(key, None),
             _ => self.bear(key, bytes.maybe()),
         }
     }
 
+    fn call(&mut self, call: RosterCall<Key>) {
+        self.reaper.call(call, self.now);
+    }
+
     fn poll(&mut self) {
-        while self.poll_once() {}
+        for _ in 0..POLLS {
+            if !self.poll_once() {
+                break;
+            }
+        }
     }
 
     fn poll_once(&mut self) -> bool {
-        let Some(reaped) = self.reaper.poll(self.now) else {
+        let Given::Reaped(Some(reaped)) = self.reaper.call(RosterCall::Poll, self.now) else {
             return false;
         };
-        self.said.push(RosterOutput::Reaped(self.now, reaped));
         match reaped {
             Reaped::Heartbeat { key, .. } => {
                 self.asked += 1;
@@ -438,9 +537,7 @@ impl Run {
                     0..=2 => self.owed.push(key),
                     3 if self.habit >= 64 => {}
                     4..=7 if self.habit >= 224 => {}
-                    _ => {
-                        self.reaper.heartbeat_sent(key, self.now);
-                    }
+                    _ => self.call(RosterCall::HeartbeatSent(key)),
                 }
             }
             Reaped::Close { key, .. } => self.gone(key),
