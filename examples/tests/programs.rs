@@ -5,6 +5,8 @@
 mod crowd;
 #[path = "programs/leaving.rs"]
 mod leaving;
+#[path = "programs/replay.rs"]
+mod replay;
 #[path = "programs/roster.rs"]
 mod roster;
 #[path = "programs/runtimes.rs"]

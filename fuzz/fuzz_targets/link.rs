@@ -2,7 +2,6 @@
 //! and gives some bytes or none, makes wait, is interrupted, fails and ends, and
 //! so do the dials; while the caller sends, reads, drops its futures half-way,
 //! stalls and changes its mind. All in paused time.
-//!
 
 #![no_main]
 

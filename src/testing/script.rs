@@ -105,7 +105,7 @@ impl<'a> Script<'a> {
     ///
     /// let script = Script::new(b"any bytes will do");
     /// let line = script.replay().to_string();
-    /// assert!(line.starts_with("session client "));
+    /// assert!(line.starts_with("session server "));
     /// assert_eq!(line.parse::<Replay>()?.run(), script.run());
     /// # Ok::<(), nabiz::testing::ParseReplayError>(())
     /// ```

@@ -34,6 +34,16 @@ pub fn run(name: &str, args: &[&str]) -> Output {
     command.args(args).stdin(Stdio::null()).output().unwrap()
 }
 
+/// The same with something on stdin, little enough to fit a pipe.
+pub fn run_with_input(name: &str, args: &[&str], input: &[u8]) -> Output {
+    let mut command = command(name);
+    command.args(args).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
 pub const RUNTIMES: [&str; 3] = ["blocking", "tokio", "smol"];
 
 /// The same on each runtime, all at the same time.
