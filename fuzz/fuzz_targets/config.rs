@@ -593,7 +593,8 @@ fuzz_target!(|bytes: &[u8]| {
         let found = match config.compatible_with(&peer) {
             Ok(()) => None,
             Err(
-                Incompatible::NoMargin { end, field, .. } | Incompatible::NoBeats { end, field },
+                Incompatible::NoMargin { end, field, .. }
+                | Incompatible::NoBeats { end, field, .. },
             ) => Some((end, field)),
             Err(Incompatible::Suppressed { end, .. }) => Some((end, "evidence")),
             Err(other) => panic!("{other}"),
