@@ -68,4 +68,4 @@ pub use laws::Checked;
 pub use replay::{Call, Replay, RosterCall, RosterReplay, Who};
 pub use roster::{CheckedReaper, Reaped, RosterOutput, RosterScript};
 pub use script::{Output, Script, config};
-pub use text::ParseReplayError;
+pub use text::ParseTextError;

@@ -107,7 +107,7 @@ impl<'a> Script<'a> {
     /// let line = script.replay().to_string();
     /// assert!(line.starts_with("session server "));
     /// assert_eq!(line.parse::<Replay>()?.run(), script.run());
-    /// # Ok::<(), nabiz::testing::ParseReplayError>(())
+    /// # Ok::<(), nabiz::testing::ParseTextError>(())
     /// ```
     #[must_use]
     pub fn replay(&self) -> Replay {

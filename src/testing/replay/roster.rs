@@ -10,7 +10,7 @@ use crate::config::{Config, ConfigError, Role};
 use crate::reaper::{Key, Reaper};
 use crate::testing::roster::{CheckedReaper, Reaped, RosterOutput};
 use crate::testing::text::{
-    AT, ParseReplayError, Settings, Shown, Unusual, Value, Words, show_calls,
+    AT, ParseTextError, Settings, Shown, Unusual, Value, Words, show_calls,
 };
 use crate::time::Timestamp;
 
@@ -223,7 +223,7 @@ impl Numbers {
 /// let replay: RosterReplay = line.parse()?;
 /// let said = replay.run(); // under watch of the laws
 /// assert_eq!(replay.to_string(), line);
-/// # Ok::<(), nabiz::testing::ParseReplayError>(())
+/// # Ok::<(), nabiz::testing::ParseTextError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RosterReplay {
@@ -367,7 +367,7 @@ impl RosterReplay {
     /// let mut lengths = Vec::new();
     /// replay.watch(|reaper, _, _, _| lengths.push(reaper.reaper().len()));
     /// assert_eq!(lengths, [1, 2, 1]);
-    /// # Ok::<(), nabiz::testing::ParseReplayError>(())
+    /// # Ok::<(), nabiz::testing::ParseTextError>(())
     /// ```
     pub fn watch(
         &self,
@@ -477,9 +477,9 @@ impl fmt::Display for RosterReplay {
 }
 
 impl FromStr for RosterReplay {
-    type Err = ParseReplayError;
+    type Err = ParseTextError;
 
-    fn from_str(line: &str) -> Result<Self, ParseReplayError> {
+    fn from_str(line: &str) -> Result<Self, ParseTextError> {
         let mut words = Words::new(line);
         if words.read() != Some("roster") {
             return Err(words.expected("roster"));
@@ -521,7 +521,7 @@ impl FromStr for RosterReplay {
 
 impl RosterReplay {
     /// The call that a word says, next after those that are there.
-    fn call(&self, words: &Words<'_>, word: &str) -> Result<RosterCall, ParseReplayError> {
+    fn call(&self, words: &Words<'_>, word: &str) -> Result<RosterCall, ParseTextError> {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (word, None),
@@ -558,7 +558,7 @@ impl RosterReplay {
         })
     }
 
-    fn who(&self, words: &Words<'_>, text: &str) -> Result<Who, ParseReplayError> {
+    fn who(&self, words: &Words<'_>, text: &str) -> Result<Who, ParseTextError> {
         if let Some(bits) = text.strip_prefix("0x") {
             let key = u64::from_str_radix(bits, 16).ok().and_then(Key::from_bits);
             let key = key.ok_or_else(|| words.expected("a key's bits after #0x"));

@@ -8,7 +8,7 @@ use crate::config::{Config, ConfigError, Limits, Role};
 use crate::session::{Action, Event, HeartbeatId, Session};
 use crate::testing::laws::Checked;
 use crate::testing::script::Output;
-use crate::testing::text::{AT, ParseReplayError, Settings, Shown, Unusual, Words, show_calls};
+use crate::testing::text::{AT, ParseTextError, Settings, Shown, Unusual, Words, show_calls};
 use crate::time::Timestamp;
 
 /// A call on a session.
@@ -61,7 +61,7 @@ impl Call {
         None
     }
 
-    fn read(words: &Words<'_>, word: &str) -> Result<Self, ParseReplayError> {
+    fn read(words: &Words<'_>, word: &str) -> Result<Self, ParseTextError> {
         if let Some(limits) = word.strip_prefix("limits") {
             return words.value(limits).map(Self::SetLimits);
         }
@@ -168,7 +168,7 @@ impl fmt::Display for Call {
 /// assert_eq!(replay.calls().len(), 6);
 /// let said = replay.run(); // under watch of the laws
 /// assert_eq!(replay.to_string().parse(), Ok(replay));
-/// # Ok::<(), nabiz::testing::ParseReplayError>(())
+/// # Ok::<(), nabiz::testing::ParseTextError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replay {
@@ -259,7 +259,7 @@ impl Replay {
     /// let mut phases = Vec::new();
     /// replay.watch(|session, _, _, _| phases.push(session.session().phase()));
     /// assert_eq!(phases, [Phase::Connecting, Phase::Open]);
-    /// # Ok::<(), nabiz::testing::ParseReplayError>(())
+    /// # Ok::<(), nabiz::testing::ParseTextError>(())
     /// ```
     pub fn watch(
         &self,
@@ -293,9 +293,9 @@ impl fmt::Display for Replay {
 }
 
 impl FromStr for Replay {
-    type Err = ParseReplayError;
+    type Err = ParseTextError;
 
-    fn from_str(line: &str) -> Result<Self, ParseReplayError> {
+    fn from_str(line: &str) -> Result<Self, ParseTextError> {
         let mut words = Words::new(line);
         if words.read() != Some("session") {
             return Err(words.expected("session"));

@@ -150,7 +150,7 @@ impl<'a> RosterScript<'a> {
     /// let line = script.replay().to_string();
     /// assert!(line.starts_with("roster "));
     /// assert_eq!(line.parse::<RosterReplay>()?.run(), script.run());
-    /// # Ok::<(), nabiz::testing::ParseReplayError>(())
+    /// # Ok::<(), nabiz::testing::ParseTextError>(())
     /// ```
     #[must_use]
     pub fn replay(&self) -> RosterReplay {

@@ -1,13 +1,14 @@
-//! Why a line is no run.
+//! Why a line is no run, or no plan.
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use core::error::Error;
 use core::fmt;
 
-/// Why a line is no [`Replay`](crate::testing::Replay) or
-/// [`RosterReplay`](crate::testing::RosterReplay): which word, and what was
-/// expected in its place.
+/// Why a line is no [`Replay`](crate::testing::Replay),
+/// [`RosterReplay`](crate::testing::RosterReplay) or
+/// [`Plan`](crate::testing::world::Plan): which word, and what was expected in
+/// its place.
 ///
 /// ```
 /// use nabiz::testing::Replay;
@@ -20,12 +21,12 @@ use core::fmt;
 /// assert_eq!(error.to_string(), "word 3, 'interval=0s': interval must not be zero");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ParseReplayError {
+pub struct ParseTextError {
     word: Option<(usize, String)>,
     why: String,
 }
 
-impl ParseReplayError {
+impl ParseTextError {
     /// At a word and its place, or at the end of the line.
     pub(super) fn new(word: Option<(usize, &str)>, why: impl fmt::Display) -> Self {
         Self {
@@ -47,7 +48,7 @@ impl ParseReplayError {
     }
 }
 
-impl fmt::Display for ParseReplayError {
+impl fmt::Display for ParseTextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.word {
             Some((place, word)) => write!(f, "word {place}, '{word}': {}", self.why),
@@ -56,4 +57,4 @@ impl fmt::Display for ParseReplayError {
     }
 }
 
-impl Error for ParseReplayError {}
+impl Error for ParseTextError {}

@@ -4,7 +4,7 @@ mod error;
 mod settings;
 mod value;
 
-pub use error::ParseReplayError;
+pub use error::ParseTextError;
 pub(super) use settings::{Settings, Unusual};
 pub(super) use value::{Shown, Value};
 
@@ -43,7 +43,7 @@ impl<'a> Words<'a> {
     }
 
     /// The next word, which has to be there.
-    pub(super) fn need(&mut self, expected: &str) -> Result<&'a str, ParseReplayError> {
+    pub(super) fn need(&mut self, expected: &str) -> Result<&'a str, ParseTextError> {
         match self.read() {
             Some(word) => Ok(word),
             None => Err(self.expected(expected)),
@@ -51,12 +51,12 @@ impl<'a> Words<'a> {
     }
 
     /// What the last word, or the part after its `=`, says.
-    pub(super) fn value<T: Value>(&self, text: &str) -> Result<T, ParseReplayError> {
+    pub(super) fn value<T: Value>(&self, text: &str) -> Result<T, ParseTextError> {
         T::read(text).ok_or_else(|| self.expected(T::expected()))
     }
 
     /// The instant after `at`.
-    pub(super) fn instant(&mut self) -> Result<Timestamp, ParseReplayError> {
+    pub(super) fn instant(&mut self) -> Result<Timestamp, ParseTextError> {
         let time: Duration = match self.read() {
             Some(word) => self.value(word)?,
             None => return Err(self.expected(Duration::expected())),
@@ -66,13 +66,13 @@ impl<'a> Words<'a> {
     }
 
     /// The last word is not what is expected here.
-    pub(super) fn expected(&self, what: impl fmt::Display) -> ParseReplayError {
+    pub(super) fn expected(&self, what: impl fmt::Display) -> ParseTextError {
         self.refused(format_args!("expected {what}"))
     }
 
     /// The last word will not do.
-    pub(super) fn refused(&self, why: impl fmt::Display) -> ParseReplayError {
-        ParseReplayError::new(self.last.map(|word| (self.place, word)), why)
+    pub(super) fn refused(&self, why: impl fmt::Display) -> ParseTextError {
+        ParseTextError::new(self.last.map(|word| (self.place, word)), why)
     }
 }
 

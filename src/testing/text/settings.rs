@@ -6,7 +6,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::value::Usual;
-use super::{AT, ParseReplayError, Shown, Value, Words};
+use super::{AT, ParseTextError, Shown, Value, Words};
 use crate::backoff::Backoff;
 use crate::config::{Config, ConfigBuilder, ConfigError, Role};
 
@@ -173,8 +173,8 @@ impl<'a> Settings<'a> {
         words: &mut Words<'a>,
         role: Role,
         others: &str,
-        mut other: impl FnMut(&Words<'a>, &str, Option<&str>) -> Result<bool, ParseReplayError>,
-    ) -> Result<Self, ParseReplayError> {
+        mut other: impl FnMut(&Words<'a>, &str, Option<&str>) -> Result<bool, ParseTextError>,
+    ) -> Result<Self, ParseTextError> {
         let builder = preset(role);
         let backoff = builder.build().ok().and_then(|config| config.backoff());
         let mut settings = Self {
@@ -210,12 +210,7 @@ impl<'a> Settings<'a> {
         Ok(settings)
     }
 
-    fn set(
-        &mut self,
-        words: &Words<'a>,
-        name: &str,
-        value: &str,
-    ) -> Result<bool, ParseReplayError> {
+    fn set(&mut self, words: &Words<'a>, name: &str, value: &str) -> Result<bool, ParseTextError> {
         let mut setter = Setter {
             words,
             name,
@@ -231,7 +226,7 @@ impl<'a> Settings<'a> {
         self.seed.unwrap_or_default()
     }
 
-    pub(in crate::testing) fn config(&self) -> Result<Config, ParseReplayError> {
+    pub(in crate::testing) fn config(&self) -> Result<Config, ParseTextError> {
         let Draft { builder, backoff } = self.draft;
         let builder = match backoff {
             Some(backoff) => builder.with_backoff(backoff),
@@ -241,7 +236,7 @@ impl<'a> Settings<'a> {
     }
 
     /// At the last word that set the field, or else at the first of all.
-    pub(in crate::testing) fn refused(&self, error: ConfigError) -> ParseReplayError {
+    pub(in crate::testing) fn refused(&self, error: ConfigError) -> ParseTextError {
         let sets = |words: &&Words<'a>| {
             let name = words.last.unwrap_or_default().split('=').next();
             let policy = name.and_then(|name| name.split('.').next());
@@ -250,7 +245,7 @@ impl<'a> Settings<'a> {
         let found = self.words.iter().rev().find(sets);
         match found.or(self.words.first()) {
             Some(words) => words.refused(error),
-            None => ParseReplayError::new(None, error),
+            None => ParseTextError::new(None, error),
         }
     }
 }
@@ -261,7 +256,7 @@ struct Setter<'a, 'w> {
     value: &'a str,
     draft: &'a mut Draft,
     /// Whether the field was found.
-    result: Result<bool, ParseReplayError>,
+    result: Result<bool, ParseTextError>,
 }
 
 impl Visitor for Setter<'_, '_> {

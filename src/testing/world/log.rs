@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::plan::Side;
-use super::times::since_epoch;
+use crate::testing::text::Moment;
 use crate::time::Timestamp;
 
 /// Something that happened at an end of a [`World`](super::World).
@@ -65,7 +65,7 @@ impl fmt::Display for Entry {
             Side::Client => "client",
             Side::Server => "server",
         };
-        let (when, link, what) = (since_epoch(self.when), self.link, self.what);
+        let (when, link, what) = (Moment(self.when), self.link, self.what);
         write!(f, "{when} {side} {link} {what:?}")
     }
 }

@@ -146,7 +146,6 @@ mod run;
 mod script;
 mod session;
 mod text;
-mod times;
 mod wire;
 
 pub use end::{Deed, Endpoint};
@@ -155,4 +154,3 @@ pub use plan::{Happening, Plan, Side, Who};
 pub use run::World;
 pub use script::WorldScript;
 pub use session::SessionEnd;
-pub use text::PlanError;

@@ -1,13 +1,12 @@
 //! A plan as one line of text.
 
-use alloc::string::{String, ToString};
 use core::fmt;
 use core::ops::Range;
 use core::str::FromStr;
 use core::time::Duration;
 
 use super::plan::{Delay, Happening, Plan, Who};
-use super::times::{digits, duration, instant, since_epoch, span};
+use crate::testing::text::{Moment, ParseTextError, Shown, Value, Words};
 use crate::time::{Ratio, Timestamp};
 
 impl fmt::Display for Plan {
@@ -35,9 +34,9 @@ impl fmt::Display for Plan {
 impl fmt::Display for Delay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.least == self.most {
-            return span(self.least).fmt(f);
+            return Shown(&self.least).fmt(f);
         }
-        write!(f, "{}..{}", span(self.least), span(self.most))
+        write!(f, "{}..{}", Shown(&self.least), Shown(&self.most))
     }
 }
 
@@ -50,15 +49,15 @@ impl fmt::Display for Happening {
             Self::Slow(who, period) => ("slow", *who, period),
             Self::Down(period) => ("down", Who::Both, period),
             Self::Vanish(period) => ("vanish", Who::Both, period),
-            Self::Reset(at) => return write!(f, "reset={}", since_epoch(*at)),
+            Self::Reset(at) => return write!(f, "reset={}", Moment(*at)),
             Self::Ahead(who, at, by) => {
-                return write!(f, "jump{who}={}+{}", since_epoch(*at), span(*by));
+                return write!(f, "jump{who}={}+{}", Moment(*at), Shown(by));
             }
             Self::Back(who, at, by) => {
-                return write!(f, "jump{who}={}-{}", since_epoch(*at), span(*by));
+                return write!(f, "jump{who}={}-{}", Moment(*at), Shown(by));
             }
         };
-        let (start, end) = (since_epoch(period.start), since_epoch(period.end));
+        let (start, end) = (Moment(period.start), Moment(period.end));
         write!(f, "{name}{who}={start}..{end}")
     }
 }
@@ -74,40 +73,26 @@ impl fmt::Display for Who {
     }
 }
 
-/// A word that is none of a [`Plan`]'s line.
+/// The words may come in any order, and each is optional.
 ///
 /// ```
 /// use nabiz::testing::world::Plan;
 ///
 /// let error = "delay=50ms cut=soon".parse::<Plan>().unwrap_err();
-/// assert_eq!(error.to_string(), "not a word of a plan: `cut=soon`");
+/// assert_eq!((error.place(), error.word()), (Some(2), Some("cut=soon")));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanError {
-    word: String,
-}
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a word of a plan: `{}`", self.word)
-    }
-}
-
-impl core::error::Error for PlanError {}
-
 impl FromStr for Plan {
-    type Err = PlanError;
+    type Err = ParseTextError;
 
-    fn from_str(line: &str) -> Result<Self, PlanError> {
-        let words = line.split_whitespace();
-        words
-            .into_iter()
-            .try_fold(Self::new(), |plan, word| match and(plan, word) {
-                Some(plan) => Ok(plan),
-                None => Err(PlanError {
-                    word: word.to_string(),
-                }),
-            })
+    fn from_str(line: &str) -> Result<Self, ParseTextError> {
+        let mut words = Words::new(line);
+        let mut plan = Self::new();
+        while let Some(word) = words.read() {
+            plan = and(plan, word).ok_or_else(|| {
+                words.expected("a word of a plan, such as delay=50ms, cut=1h..70m or reset=5m")
+            })?;
+        }
+        Ok(plan)
     }
 }
 
@@ -118,8 +103,8 @@ fn and(plan: Plan, word: &str) -> Option<Plan> {
     }
     let (name, value) = word.split_once('=')?;
     match name {
-        "seed" => return Some(plan.with_seed(digits(value)?)),
-        "loss" => return Some(plan.with_loss(ratio(value)?)),
+        "seed" => return Some(plan.with_seed(Value::read(value)?)),
+        "loss" => return Some(plan.with_loss(Value::read(value)?)),
         "reset" => return Some(plan.with(Happening::Reset(instant(value)?))),
         "down" => return Some(plan.with(Happening::Down(period(value)?))),
         "vanish" => return Some(plan.with(Happening::Vanish(period(value)?))),
@@ -141,6 +126,10 @@ fn and(plan: Plan, word: &str) -> Option<Plan> {
     })
 }
 
+fn instant(text: &str) -> Option<Timestamp> {
+    Timestamp::from_epoch(Value::read(text)?)
+}
+
 fn period(text: &str) -> Option<Range<Timestamp>> {
     let (start, end) = text.split_once("..")?;
     Some(instant(start)?..instant(end)?)
@@ -148,26 +137,13 @@ fn period(text: &str) -> Option<Range<Timestamp>> {
 
 fn delays(text: &str) -> Option<core::ops::RangeInclusive<Duration>> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
-    Some(duration(least)?..=duration(most)?)
+    Some(Value::read(least)?..=Value::read(most)?)
 }
 
 fn jump(who: Who, text: &str) -> Option<Happening> {
     if let Some((at, by)) = text.split_once('+') {
-        return Some(Happening::Ahead(who, instant(at)?, duration(by)?));
+        return Some(Happening::Ahead(who, instant(at)?, Value::read(by)?));
     }
     let (at, by) = text.split_once('-')?;
-    Some(Happening::Back(who, instant(at)?, duration(by)?))
-}
-
-/// A per cent with at most one decimal, as a ratio prints.
-fn ratio(text: &str) -> Option<Ratio> {
-    let number = text.strip_suffix('%')?;
-    let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
-    if tenth.len() != 1 {
-        return None;
-    }
-    let permille = digits(whole)?
-        .checked_mul(10)?
-        .checked_add(digits(tenth)?)?;
-    Some(Ratio::permille(u32::try_from(permille).ok()?))
+    Some(Happening::Back(who, instant(at)?, Value::read(by)?))
 }
