@@ -2,6 +2,8 @@
 
 mod closing;
 mod event;
+#[cfg(feature = "testing")]
+mod fingerprint;
 mod inbound;
 mod link;
 mod outbound;
@@ -10,6 +12,10 @@ mod suspicion;
 mod waiting;
 
 pub use event::{Action, CloseReason, EndReason, Event, GiveUpReason, HeartbeatId};
+#[cfg(feature = "testing")]
+pub use fingerprint::Fingerprint;
+#[cfg(feature = "testing")]
+pub(crate) use fingerprint::{Account, Next, Open, Stage};
 pub use status::{Phase, Status};
 
 // The rules that a roster shares.

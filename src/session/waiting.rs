@@ -10,18 +10,18 @@ use crate::time::{Span, Timestamp};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     /// The policy's delay for this attempt.
-    delay: Span,
+    pub(super) delay: Span,
     /// When to dial; none before it was announced, or never.
-    dial: Option<Timestamp>,
-    announced: bool,
+    pub(super) dial: Option<Timestamp>,
+    pub(super) announced: bool,
     /// Something happened that may move the dial.
-    news: bool,
-    hurry: Hurry,
+    pub(super) news: bool,
+    pub(super) hurry: Hurry,
 }
 
 /// Once per wait the user may ask to go sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hurry {
+pub(super) enum Hurry {
     Not,
     Asked,
     Spent,
@@ -30,9 +30,9 @@ enum Hurry {
 /// The instant before which the peer does not want us back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Floor {
-    until: Timestamp,
+    pub(super) until: Timestamp,
     /// How long it asked for; jitter goes on top in proportion.
-    span: Span,
+    pub(super) span: Span,
 }
 
 impl Waiting {

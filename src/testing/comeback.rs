@@ -9,7 +9,7 @@ pub(super) struct Series {
     pub(super) attempt: u32,
     /// The last base; with decorrelated jitter, the most that the last delay
     /// can have been.
-    step: Option<Nanos>,
+    pub(super) step: Option<Nanos>,
 }
 
 impl Series {
@@ -76,11 +76,11 @@ pub(super) struct Wait {
     pub(super) dial: Option<Nanos>,
     /// Something happened that may move the dial.
     pub(super) news: bool,
-    hurry: Hurry,
+    pub(super) hurry: Hurry,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hurry {
+pub(super) enum Hurry {
     Not,
     Asked,
     Spent,

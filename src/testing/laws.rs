@@ -54,19 +54,19 @@ const MOST_AT_ONCE: u32 = 3;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Checked {
-    session: Session,
+    pub(super) session: Session,
     /// The same session, polled too often.
-    spurious: Session,
-    model: Model,
+    pub(super) spurious: Session,
+    pub(super) model: Model,
     first_config: Config,
     seed: u64,
     start: Timestamp,
     trail: Trail<What>,
     /// Actions since the last event or later instant.
-    at_once: u32,
+    pub(super) at_once: u32,
     /// `Shutdown` or `Rejected` came: nobody returns after that.
-    finished: bool,
-    gave_up: bool,
+    pub(super) finished: bool,
+    pub(super) gave_up: bool,
 }
 
 /// A call, and what it gave; nothing while it is being made.

@@ -13,33 +13,33 @@ pub(super) struct Link {
     pub(super) connected: Nanos,
     pub(super) evidence: Nanos,
     /// Last flush of anything, and of a heartbeat.
-    flushed: Nanos,
-    beat_flushed: Nanos,
-    beaten: bool,
-    heard: bool,
+    pub(super) flushed: Nanos,
+    pub(super) beat_flushed: Nanos,
+    pub(super) beaten: bool,
+    pub(super) heard: bool,
     /// A heartbeat was asked for and not reported flushed: since when its
     /// write clock runs.
-    in_flight: Option<Nanos>,
+    pub(super) in_flight: Option<Nanos>,
     /// It was answered all the same.
-    answered_early: bool,
+    pub(super) answered_early: bool,
     /// Flushed heartbeats without evidence of life since: how many, and when
     /// the first was flushed.
     pub(super) unanswered: u32,
-    unanswered_since: Option<Nanos>,
+    pub(super) unanswered_since: Option<Nanos>,
     /// Whether one was flushed since the last answer.
-    awaited: bool,
+    pub(super) awaited: bool,
     /// The stall that was forgiven, until there is evidence of life.
     pub(super) suspect: Option<Nanos>,
     /// The last stall, forgiven or not.
-    stall: Option<Nanos>,
-    probes: u32,
+    pub(super) stall: Option<Nanos>,
+    pub(super) probes: u32,
     /// The wait before the next heartbeat: its bounds, until it shows.
-    gap: Range,
+    pub(super) gap: Range,
     /// The flood bucket: tokens × gap, and when that was counted.
-    tokens: Nanos,
-    counted: Nanos,
+    pub(super) tokens: Nanos,
+    pub(super) counted: Nanos,
     /// When the link is too old: drawn, but the session tells.
-    retire: Option<Nanos>,
+    pub(super) retire: Option<Nanos>,
 }
 
 /// Something that falls due.

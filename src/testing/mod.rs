@@ -53,6 +53,7 @@
 
 mod bytes;
 mod comeback;
+mod fingerprint;
 mod laws;
 mod link;
 mod model;
@@ -64,6 +65,8 @@ mod text;
 mod trail;
 pub mod world;
 
+pub use crate::session::Fingerprint;
+pub use fingerprint::CheckedFingerprint;
 pub use laws::Checked;
 pub use replay::{Call, Replay, RosterCall, RosterReplay, Who};
 pub use roster::{CheckedReaper, Reaped, RosterOutput, RosterScript};

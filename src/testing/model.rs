@@ -30,16 +30,16 @@ pub(super) struct Model {
     pub(super) config: Config,
     pub(super) now: Nanos,
     /// When the limits were last changed, or a stall was forgiven.
-    settled: Nanos,
-    stage: Stage,
-    floor: Option<Floor>,
-    series: Series,
+    pub(super) settled: Nanos,
+    pub(super) stage: Stage,
+    pub(super) floor: Option<Floor>,
+    pub(super) series: Series,
     beats: u32,
     last_end: Option<EndReason>,
 }
 
 #[derive(Clone, Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// The first dial is owed.
     Idle,
     Dialling {
@@ -53,19 +53,19 @@ enum Stage {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Closing {
-    reason: CloseReason,
+pub(super) struct Closing {
+    pub(super) reason: CloseReason,
     /// Since when the link was up; none for a dial.
-    connected: Option<Nanos>,
+    pub(super) connected: Option<Nanos>,
     /// When `Close` came; none while it is owed.
-    told: Option<Nanos>,
+    pub(super) told: Option<Nanos>,
     /// Until when the link counts as alive, once `Close` came.
-    alive: Nanos,
-    then: Then,
+    pub(super) alive: Nanos,
+    pub(super) then: Then,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
+pub(super) enum Then {
     Return,
     GiveUp,
     Done,
