@@ -80,6 +80,9 @@ enum Canon {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Clocks {
     ages: [Option<Span>; CLOCKS],
+    sent: [Option<Span>; 3],
+    /// Where something that is due lies before it.
+    settled: Option<Span>,
     thawed: Option<Span>,
     flood_full: Option<Span>,
     gap: Option<Span>,
@@ -95,7 +98,7 @@ struct Clocks {
     answered_early: bool,
 }
 
-const CLOCKS: usize = 9;
+const CLOCKS: usize = 8;
 
 /// A session's state in the terms that its checker shares.
 #[derive(Clone, Copy)]
@@ -170,21 +173,48 @@ pub(crate) struct Open {
 /// What can read a clock: the configuration with any limits it may be given.
 struct Reach {
     tolerance: Span,
-    /// Beyond this all are equally long ago.
-    longest: Span,
-    beats: bool,
-    silence: bool,
-    answer: bool,
+    interval: Extent,
+    silence: Extent,
+    answer: Extent,
+    /// What a suspect peer has to answer a probe.
+    probe: Extent,
+}
+
+/// The shortest and the longest that a limit may be; none where it never is.
+#[derive(Clone, Copy)]
+struct Extent(Option<(Span, Span)>);
+
+impl Extent {
+    const NONE: Self = Self(None);
+
+    fn exactly(limit: Option<Span>) -> Self {
+        Self(limit.map(|limit| (limit, limit)))
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self(match (self.0, other.0) {
+            (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
+            (one, other) => one.or(other),
+        })
+    }
+
+    fn add(&mut self, limit: Option<Span>) {
+        *self = self.or(Self::exactly(limit));
+    }
+
+    const fn is_some(self) -> bool {
+        self.0.is_some()
+    }
 }
 
 impl Reach {
     fn of(config: &Config, others: &[Limits]) -> Self {
         let mut reach = Self {
             tolerance: Span::ZERO,
-            longest: Span::ZERO,
-            beats: false,
-            silence: false,
-            answer: false,
+            interval: Extent::NONE,
+            silence: Extent::NONE,
+            answer: Extent::NONE,
+            probe: Extent::NONE,
         };
         reach.add(config);
         for other in others {
@@ -192,26 +222,21 @@ impl Reach {
                 reach.add(&other);
             }
         }
-        let beyond = reach.tolerance.saturating_add(Span::from_nanos(1));
-        reach.longest = reach.longest.saturating_add(beyond);
         reach
     }
 
     fn add(&mut self, config: &Config) {
         self.tolerance = self.tolerance.max(config.tolerance());
-        for limit in [
-            config.interval,
-            config.silence_timeout,
-            Some(config.probe_limit()),
-            config.write_timeout,
-            config.hello_timeout,
-            config.max_age,
-        ] {
-            self.longest = self.longest.max(limit.unwrap_or(Span::ZERO));
-        }
-        self.beats |= config.interval.is_some();
-        self.silence |= config.silence_timeout.is_some();
-        self.answer |= config.answer_timeout.is_some();
+        self.interval.add(config.interval);
+        self.silence.add(config.silence_timeout);
+        self.answer.add(config.answer_timeout);
+        self.probe.add(Some(config.probe_limit()));
+    }
+
+    /// Later than a limit by so much, a clock is as late as can be.
+    fn beyond(&self, limit: Span) -> Span {
+        let late = self.tolerance.saturating_add(Span::from_nanos(1));
+        limit.saturating_add(late)
     }
 }
 
@@ -312,39 +337,68 @@ impl Account {
     /// `counts`: whether it matters if the link was stable.
     fn clocks(&self, link: &Open, reach: &Reach, counts: bool) -> Clocks {
         let config = &self.config;
-        let answers = reach.answer || config.max_unanswered().is_some();
-        let beats = reach.beats && link.asked.is_none();
+        let counted = config.max_unanswered().is_some();
+        let answers = reach.answer.is_some() || counted;
+        let beats = reach.interval.is_some() && link.asked.is_none();
         let idle = config.only_when_idle;
-        let hello = config.hello_timeout.is_some() && !link.heard;
-        let probing = reach.beats && link.probes < u32::from(config.probes);
         let suspect = link.suspect;
+        let hello = config.hello_timeout.filter(|_| !link.heard);
+        let probing = reach.interval.is_some() && link.probes < u32::from(config.probes);
         let when = |live: bool, clock: Timestamp| live.then_some(clock);
-        let instants = [
-            self.settled,
-            link.stalled
-                .filter(|_| suspect && (reach.silence || hello || probing)),
-            when(!suspect && reach.silence, link.evidence),
-            // Beats are counted from the earlier of the two.
-            when(
-                beats && idle && answers,
-                link.evidence.max(link.beat_flushed),
-            ),
+
+        // Each clock that ends in a verdict, and what limits it.
+        let hello = Extent::exactly(hello);
+        let probe = if answers {
+            reach.probe
+        } else {
+            reach.silence.or(Extent::exactly(Some(config.resume_grace)))
+        };
+        let write = Extent::exactly(config.write_timeout);
+        let age = Extent::exactly(config.max_age);
+        let fresh = reach.silence.or(hello);
+        let up = if suspect { age } else { age.or(hello) };
+        let answer = if suspect { reach.probe } else { reach.answer };
+        // Beats are counted from the earlier of the two.
+        let spoken = link.evidence.max(link.beat_flushed);
+        let sent = [
+            when(beats && idle && answers, spoken),
             when(beats && idle, link.flushed),
             when(beats && !idle, link.beat_flushed),
-            link.asked
-                .filter(|_| config.write_timeout.is_some())
-                .map(|asked| asked.max(link.flushed)),
-            when(
-                config.max_age.is_some() || (hello && !suspect),
-                link.connected,
+        ];
+        let verdicts = [
+            (
+                link.stalled
+                    .filter(|_| suspect && (fresh.is_some() || probing)),
+                if probing { fresh.or(probe) } else { fresh },
             ),
-            link.unanswered_since
-                .filter(|_| answers && (suspect || reach.answer)),
+            (
+                when(!suspect && reach.silence.is_some(), link.evidence),
+                reach.silence,
+            ),
+            (link.asked.map(|asked| asked.max(link.flushed)), write),
+            (when(up.is_some(), link.connected), up),
+            (
+                link.unanswered_since
+                    .filter(|_| answers && answer.is_some()),
+                answer,
+            ),
+            (sent[0].filter(|_| counted), reach.interval),
+            (sent[1].filter(|_| counted), reach.interval),
+            (sent[2].filter(|_| counted), reach.interval),
         ];
         let flood = config.flood_gap.is_some();
         let thawing = link.thawed.map(|thawed| self.now.since(thawed));
         Clocks {
-            ages: self.ages(instants, reach.longest),
+            ages: self.ages(verdicts, reach),
+            // Where a beat that is due is no verdict, the order is no matter.
+            sent: sent.map(|at| {
+                let (_, most) = reach.interval.0.filter(|_| !counted)?;
+                Some(self.now.since(at?).min(reach.beyond(most)))
+            }),
+            settled: self
+                .settled
+                .map(|settled| self.now.since(settled))
+                .filter(|age| *age <= reach.tolerance),
             thawed: thawing.filter(|age| flood && *age <= reach.tolerance),
             flood_full: flood.then_some(link.flood_full),
             gap: beats.then_some(link.gap),
@@ -355,7 +409,7 @@ impl Account {
                 }
                 _ => 0,
             },
-            probes: if suspect && reach.beats {
+            probes: if suspect && reach.interval.is_some() {
                 u8::try_from(link.probes).map_or(config.probes, |asked| asked.min(config.probes))
             } else {
                 0
@@ -369,25 +423,46 @@ impl Account {
         }
     }
 
-    /// How long ago each was. Of two instants further apart than any limit is
-    /// long, the earlier one's limits all pass first: then it does not matter
-    /// how much further.
-    fn ages(&self, instants: [Option<Timestamp>; CLOCKS], longest: Span) -> [Option<Span>; CLOCKS] {
+    /// How long ago each clock began. Where at most one has come to its
+    /// limit, that is as late as can be when it is late by more than the
+    /// tolerance. Of several the earliest wins, so their order counts; but of
+    /// two instants further apart than any limit is long, all limits of the
+    /// earlier one come first, no matter how much further apart they are.
+    fn ages(
+        &self,
+        verdicts: [(Option<Timestamp>, Extent); CLOCKS],
+        reach: &Reach,
+    ) -> [Option<Span>; CLOCKS] {
+        let live = verdicts.map(|(since, extent)| {
+            let (least, most) = extent.0?;
+            Some((since?, least, reach.beyond(most)))
+        });
+        let came = live.iter().flatten();
+        let came = came.filter(|(since, least, _)| self.now.since(*since) >= *least);
+        if came.count() <= 1 {
+            return live.map(|clock| {
+                let (since, _, beyond) = clock?;
+                Some(self.now.since(since).min(beyond))
+            });
+        }
+        let longest = live.iter().flatten().map(|(_, _, beyond)| *beyond).max();
+        let longest = longest.unwrap_or(Span::ZERO);
         let mut ages = [None; CLOCKS];
         let (mut last, mut told) = (self.now, Span::ZERO);
         loop {
             // The latest of those before the last.
-            let next = instants.iter().flatten().filter(|at| **at < last).max();
-            for (instant, age) in instants.iter().zip(&mut ages) {
-                if *instant == Some(last) {
+            let earlier = live.iter().flatten().filter(|(since, _, _)| *since < last);
+            let next = earlier.map(|(since, _, _)| *since).max();
+            for (clock, age) in live.iter().zip(&mut ages) {
+                if clock.is_some_and(|(since, _, _)| since == last) {
                     *age = Some(told);
                 }
             }
             let Some(next) = next else {
                 return ages;
             };
-            told = told.saturating_add(last.since(*next).min(longest));
-            last = *next;
+            told = told.saturating_add(last.since(next).min(longest));
+            last = next;
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::time::{Span, Timestamp};
 
 /// What decides the future of a session under watch, from
 /// [`Checked::fingerprint`]: the session's own [`Fingerprint`], that of the
-/// second session, and what the checker remembers.
+/// second session, and what the checker remembers, but for how many actions
+/// came at this instant.
 ///
 /// ```
 /// use nabiz::testing::Checked;
@@ -28,7 +29,6 @@ pub struct CheckedFingerprint {
     session: Fingerprint,
     second: Fingerprint,
     account: Fingerprint,
-    at_once: u32,
     finished: bool,
     gave_up: bool,
 }
@@ -58,7 +58,6 @@ impl Checked {
             session: self.session.fingerprint(others),
             second: self.spurious.fingerprint(others),
             account: self.model.account().fingerprint(others),
-            at_once: self.at_once,
             finished: self.finished,
             gave_up: self.gave_up,
         }

@@ -63,7 +63,7 @@ pub struct Checked {
     start: Timestamp,
     trail: Trail<What>,
     /// Actions since the last event or later instant.
-    pub(super) at_once: u32,
+    at_once: u32,
     /// `Shutdown` or `Rejected` came: nobody returns after that.
     pub(super) finished: bool,
     pub(super) gave_up: bool,
