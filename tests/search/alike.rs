@@ -32,7 +32,7 @@ pub(crate) fn alike(setting: &Setting, one: &Checked, other: &Checked, seed: u64
             0 => setting.tick * u64::try_from(chance.below(12)).unwrap(),
             _ => pick,
         };
-        let call = match chance.below(3) {
+        let call = match chance.below(2) {
             0 => Call::Poll,
             _ => calls[chance.below(calls.len())],
         };

@@ -12,9 +12,9 @@ use super::peers;
 
 /// Of each so many states one is kept, to be compared with those that are
 /// taken for the same.
-const KEPT: u128 = 61;
+const KEPT: u128 = 5;
 /// How many each is compared with.
-const COMPARED: u32 = 3;
+const COMPARED: u32 = 8;
 /// How many of the kept are left to a silent peer at all periods.
 const SAMPLES: u32 = 30;
 /// Abort, Reconnect, Connect.
