@@ -21,3 +21,31 @@ fn a_late_resume_counts_once() {
     session.handle(Event::Resumed, Timestamp::MAX);
     assert_eq!(session.status(Timestamp::MAX).stalls, 1);
 }
+
+#[cfg(feature = "std")]
+#[test]
+fn only_the_peers_death_waits_for_what_is_to_be_read() {
+    let at = link::tests::at;
+    // Beats every 10 s, bears 30 s of silence.
+    let config = link::tests::config();
+    let quiet = config.to_builder().without_interval().build().unwrap();
+    let mut session = Session::new(quiet, 1, at(0));
+    assert!(!session.would_convict(at(29)));
+    assert!(session.would_convict(at(30)));
+    // Asking changes nothing.
+    session.handle(Event::Received, at(30));
+    assert!(!session.would_convict(at(30)));
+
+    let steady = config.to_builder().with_spread_first_beat(false);
+    let beating = Session::new(steady.build().unwrap(), 1, at(0));
+    assert!(!beating.would_convict(at(10)), "a heartbeat is no verdict");
+
+    let aged = quiet.to_builder();
+    let aged = aged.with_max_age(core::time::Duration::from_secs(20));
+    let old = Session::new(aged.build().unwrap(), 1, at(0));
+    assert!(!old.would_convict(at(20)), "an age is no silence");
+
+    let mut closing = Session::new(quiet, 1, at(0));
+    closing.handle(Event::Drain, at(1));
+    assert!(!closing.would_convict(at(1)));
+}
