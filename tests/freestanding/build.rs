@@ -1,8 +1,7 @@
-//! Links without the C runtime and without any library but the core.
+//! Links without the C library: see there.
+
+include!("link.rs");
 
 fn main() {
-    for argument in ["-nostdlib", "-nostartfiles", "-static"] {
-        println!("cargo:rustc-link-arg-bins={argument}");
-    }
-    println!("cargo:rerun-if-changed=build.rs");
+    link();
 }

@@ -1,23 +1,6 @@
-//! What the C library would do: the entry, the exit, and the four functions
-//! that compiled code may call without being asked.
+//! The five functions that compiled code may call without being asked.
 
-use core::arch::{asm, global_asm};
-
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-compile_error!("the system call is that of Linux on x86-64");
-
-// `call`, because a function expects its return address on the stack: the
-// kernel leaves the stack aligned as it is before a call.
-global_asm!(".global _start", "_start:", "call {main}", "ud2", main = sym main);
-
-extern "C" fn main() -> ! {
-    let status = match crate::program() {
-        Ok(()) => 0,
-        Err(failure) => failure as u64,
-    };
-    // SAFETY: the system call `exit` touches no memory and does not return.
-    unsafe { asm!("syscall", in("rax") 60_u64, in("rdi") status, options(noreturn, nostack)) }
-}
+use core::arch::asm;
 
 /// # Safety
 /// As in C: `count` bytes can be read at `from` and written at `to`, and the
@@ -86,4 +69,12 @@ unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, count: usize) -> i
         at = at.wrapping_add(1);
     }
     0
+}
+
+/// # Safety
+/// As in C: `count` bytes can be read at either.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bcmp(one: *const u8, other: *const u8, count: usize) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { memcmp(one, other, count) }
 }
