@@ -63,8 +63,7 @@ unsafe impl GlobalAlloc for Row {
         if live == 0 {
             self.next.store(0, Relaxed);
         } else if self.is_last(block, layout) {
-            self.next
-                .store(block.addr() - self.start().addr(), Relaxed);
+            self.next.store(block.addr() - self.start().addr(), Relaxed);
         }
     }
 
