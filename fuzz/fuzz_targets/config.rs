@@ -476,7 +476,7 @@ impl Bytes<'_> {
             byte @ 10..=19 => Duration::from_nanos(u64::MAX - u64::from(byte - 10)),
             20..=29 => Duration::MAX,
             byte @ 30..=49 => Duration::from_nanos(u64::from(self.byte()) << (byte - 30)),
-            byte @ 50..=59 => Duration::from_secs(u64::from(self.byte()) << (byte - 50) * 4),
+            byte @ 50..=59 => Duration::from_secs(u64::from(self.byte()) << ((byte - 50) * 4)),
             byte => Duration::from_millis(u64::from(byte - 59) * 500),
         }
     }

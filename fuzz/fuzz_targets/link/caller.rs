@@ -135,7 +135,7 @@ impl Caller {
             128..=143 => self.glance(usize::from(what - 128)),
             144..=191 => {
                 let length = usize::from(self.hub.lock().tape.byte());
-                self.send(length, what % 2 == 0);
+                self.send(length, what.is_multiple_of(2));
             }
             192..=203 => {
                 let wait = self.hub.lock().tape.span();
