@@ -8,8 +8,8 @@ use crate::time::{Span, Timestamp};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drain {
-    window: Span,
-    end: Timestamp,
+    pub(super) window: Span,
+    pub(super) end: Timestamp,
     /// When the next is closed.
     pub(super) next: Timestamp,
     /// Up to which place all are closed.
@@ -27,13 +27,6 @@ impl Drain {
         };
         drain.pace(now, connections);
         drain
-    }
-
-    /// All that it is: the window, the end, when the next is, and from where.
-    #[cfg(feature = "testing")]
-    pub(super) fn state(&self) -> (u64, u64, u64, usize) {
-        let (end, next) = (self.end.as_nanos(), self.next.as_nanos());
-        (self.window.nanos(), end, next, self.cursor)
     }
 
     /// The earlier of two ends.

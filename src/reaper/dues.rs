@@ -13,7 +13,7 @@ pub(super) const NEVER: u64 = u64::MAX;
 /// grow, and finding the earliest is a walk down.
 #[derive(Clone, Debug)]
 pub(super) struct Dues {
-    groups: Vec<u64>,
+    pub(super) groups: Vec<u64>,
     above: Vec<Vec<u64>>,
 }
 
@@ -70,12 +70,6 @@ impl Dues {
 
     pub(super) fn len(&self) -> usize {
         self.groups.len()
-    }
-
-    /// When each group is due.
-    #[cfg(feature = "testing")]
-    pub(super) fn all(&self) -> &[u64] {
-        &self.groups
     }
 
     /// When a group is due.

@@ -55,7 +55,7 @@ impl<T> fmt::Debug for State<'_, T> {
             .field("tolerance", &reaper.tolerance.nanos())
             .field("visit", &reaper.visit)
             .field("visited", &reaper.visited)
-            .field("dues", &reaper.dues.all())
+            .field("dues", &reaper.dues.groups)
             .finish()?;
         for amnesty in [reaper.amnesties.older, reaper.amnesties.younger] {
             let told = amnesty.map(|amnesty: Amnesty| {
@@ -70,7 +70,10 @@ impl<T> fmt::Debug for State<'_, T> {
             write!(f, "{told:?}")?;
         }
         let round = reaper.round.map(|round| (round.next, round.at));
-        let drain = reaper.drain.map(|drain| drain.state());
+        let drain = reaper.drain.map(|drain| {
+            let (end, next) = (drain.end.as_nanos(), drain.next.as_nanos());
+            (drain.window.nanos(), end, next, drain.cursor)
+        });
         write!(f, "{round:?}{drain:?}")?;
         // A roster that has the column is not one that has not, yet.
         write!(f, "{}", reaper.silences.len())?;
