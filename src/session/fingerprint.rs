@@ -3,15 +3,18 @@
 //! Two sessions of one configuration whose fingerprints are equal say the same
 //! for ever to the same calls, told relative to their `now`. What is left out
 //! is what nothing reads again: totals, round-trip times, how the last link
-//! ended, and each clock that no limit of the configuration can read. An
-//! instant that lies further back than any limit reaches is moved closer,
-//! which keeps the number of fingerprints finite; the order of what is past
-//! stays, because the earliest limit wins.
+//! ended, and each clock that no limit of the configuration can read. A clock
+//! tells its age up to its own limit. Beyond it, that it is late by more than
+//! the tolerance is all that matters of by how much, and of several such the
+//! order, because the earliest limit wins. That keeps the number of
+//! fingerprints finite, and small.
 
 use super::closing::Then;
 use super::event::GiveUpReason;
 use super::link::Mark;
+use super::suspicion::probe_wait;
 use super::{Session, State};
+use crate::backoff::Jitter;
 use crate::config::{Config, Limits, Role};
 use crate::time::{Span, Timestamp};
 
@@ -31,18 +34,18 @@ use crate::time::{Span, Timestamp};
 /// let config = exact.with_spread_first_beat(false).build()?;
 /// let early = Session::new(config, 7, at(1));
 /// let mut late = Session::new(config, 7, at(50));
-/// assert_eq!(early.fingerprint(&[]), late.fingerprint(&[]));
+/// assert_eq!(early.fingerprint(None), late.fingerprint(None));
 ///
 /// // The bytes do not matter, but that our heartbeat is nearer than before.
 /// late.handle(Event::Received, at(60));
-/// assert_ne!(early.fingerprint(&[]), late.fingerprint(&[]));
+/// assert_ne!(early.fingerprint(None), late.fingerprint(None));
 /// # Ok::<(), nabiz::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint {
     limits: [Option<Span>; 3],
     stage: Canon,
-    /// What remains of the floor, and the jitter that goes on top.
+    /// What remains of the floor, and the least bound of the jitter on top.
     floor: Option<(Span, Span)>,
     attempt: u32,
     step: Option<Span>,
@@ -79,8 +82,9 @@ enum Canon {
 /// How long ago, where anything asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Clocks {
-    ages: [Option<Span>; CLOCKS],
-    sent: [Option<Span>; 3],
+    ages: Ages,
+    /// Under the limits that it may be given.
+    others: Option<Ages>,
     /// Where something that is due lies before it.
     settled: Option<Span>,
     thawed: Option<Span>,
@@ -98,7 +102,27 @@ struct Clocks {
     answered_early: bool,
 }
 
-const CLOCKS: usize = 8;
+/// How long ago each clock began that a limit reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Ages {
+    verdicts: [Option<Span>; VERDICTS],
+    beats: [Option<Span>; BEATS],
+    probe: Option<Span>,
+}
+
+/// Silence, hello, answer, write, age, and the two of the beats where they are
+/// counted.
+const VERDICTS: usize = 7;
+const BEATS: usize = 2;
+
+/// What is to come of one open link under one configuration.
+struct Pending {
+    verdicts: [Option<Clock>; VERDICTS],
+    beats: [Option<Clock>; BEATS],
+    /// The last probe, and when the next is due: that it waits for the
+    /// heartbeat in flight does not stop its clock.
+    probe: Option<(Clock, Option<Timestamp>)>,
+}
 
 /// A session's state in the terms that its checker shares.
 #[derive(Clone, Copy)]
@@ -110,7 +134,7 @@ pub(crate) struct Account {
     pub(crate) floor: Option<(Timestamp, Span)>,
     pub(crate) attempt: u32,
     pub(crate) step: Option<Span>,
-    /// Where something that is due lies before it.
+    /// What was due before it fell due then.
     pub(crate) settled: Option<Timestamp>,
     pub(crate) misled: Option<Span>,
 }
@@ -170,80 +194,137 @@ pub(crate) struct Open {
     pub(crate) answered_early: bool,
 }
 
-/// What can read a clock: the configuration with any limits it may be given.
-struct Reach {
-    tolerance: Span,
-    interval: Extent,
-    silence: Extent,
-    answer: Extent,
-    /// What a suspect peer has to answer a probe.
-    probe: Extent,
+/// A clock that ends in a verdict, and the limit that reads it.
+#[derive(Clone, Copy)]
+struct Clock {
+    since: Timestamp,
+    limit: Span,
 }
 
-/// The shortest and the longest that a limit may be; none where it never is.
-#[derive(Clone, Copy)]
-struct Extent(Option<(Span, Span)>);
-
-impl Extent {
-    const NONE: Self = Self(None);
-
-    fn exactly(limit: Option<Span>) -> Self {
-        Self(limit.map(|limit| (limit, limit)))
-    }
-
-    fn or(self, other: Self) -> Self {
-        Self(match (self.0, other.0) {
-            (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
-            (one, other) => one.or(other),
+impl Clock {
+    fn new(since: Option<Timestamp>, limit: Option<Span>) -> Option<Self> {
+        Some(Self {
+            since: since?,
+            limit: limit?,
         })
     }
 
-    fn add(&mut self, limit: Option<Span>) {
-        *self = self.or(Self::exactly(limit));
+    fn due(&self) -> Option<Timestamp> {
+        self.since.after(self.limit)
     }
 
-    const fn is_some(self) -> bool {
-        self.0.is_some()
+    /// By how much it is past its limit.
+    fn late(&self, now: Timestamp) -> Option<Span> {
+        self.due()
+            .filter(|due| *due <= now)
+            .map(|due| now.since(due))
     }
 }
 
-impl Reach {
-    fn of(config: &Config, others: &[Limits]) -> Self {
-        let mut reach = Self {
-            tolerance: Span::ZERO,
-            interval: Extent::NONE,
-            silence: Extent::NONE,
-            answer: Extent::NONE,
-            probe: Extent::NONE,
+impl Pending {
+    fn of(link: &Open, config: &Config) -> Self {
+        let suspect = link.suspect;
+        let stalled = link.stalled.filter(|_| suspect);
+        let fresh = |since| Some(stalled.unwrap_or(since));
+        let when = |live: bool, clock: Timestamp| live.then_some(clock);
+        let answers = config.expects_answers();
+        let counted = config.max_unanswered().is_some();
+
+        // A heartbeat in flight is flushed before another is due, and its
+        // flush sets these.
+        let beats = config.interval.is_some() && link.asked.is_none();
+        let gap = Some(link.gap);
+        let (flushed, spoken) = if config.only_when_idle {
+            // The earlier of the two counts.
+            let spoken = link.evidence.max(link.beat_flushed);
+            (Some(link.flushed), when(answers, spoken))
+        } else {
+            (None, Some(link.beat_flushed))
         };
-        reach.add(config);
-        for other in others {
-            if let Ok(other) = config.with_limits(*other) {
-                reach.add(&other);
-            }
+        let beats = [flushed, spoken].map(|since| Clock::new(since.filter(|_| beats), gap));
+        // One that is due is a verdict when too many went unanswered.
+        let [flushed, spoken] = beats.map(|beat| beat.filter(|_| counted));
+
+        let hello = fresh(link.connected).filter(|_| !link.heard);
+        let answer = if suspect {
+            Some(config.probe_limit())
+        } else {
+            config.answer_timeout
+        };
+        let write = link.asked.map(|asked| asked.max(link.flushed));
+        let probing = config.interval.is_some() && link.probes < u32::from(config.probes);
+        let probe = stalled.filter(|_| probing).map(|stalled| {
+            let wait = |probe: u8| probe_wait(config, probe);
+            let last = Clock {
+                since: stalled,
+                limit: wait(config.probes.saturating_sub(1)),
+            };
+            let next = u8::try_from(link.probes).unwrap_or(u8::MAX);
+            (last, stalled.after(wait(next)))
+        });
+        Self {
+            verdicts: [
+                Clock::new(fresh(link.evidence), config.silence_timeout),
+                Clock::new(hello, config.hello_timeout),
+                Clock::new(link.unanswered_since.filter(|_| answers), answer),
+                Clock::new(write, config.write_timeout),
+                Clock::new(Some(link.connected), config.max_age),
+                flushed,
+                spoken,
+            ],
+            beats: beats.map(|beat| beat.filter(|_| !counted)),
+            probe,
         }
-        reach
     }
 
-    fn add(&mut self, config: &Config) {
-        self.tolerance = self.tolerance.max(config.tolerance());
-        self.interval.add(config.interval);
-        self.silence.add(config.silence_timeout);
-        self.answer.add(config.answer_timeout);
-        self.probe.add(Some(config.probe_limit()));
+    fn dues(&self) -> impl Iterator<Item = Timestamp> {
+        let clocks = self.verdicts.into_iter().chain(self.beats).flatten();
+        let probe = self.probe.and_then(|(_, next)| next);
+        clocks.filter_map(|clock| clock.due()).chain(probe)
     }
 
-    /// Later than a limit by so much, a clock is as late as can be.
-    fn beyond(&self, limit: Span) -> Span {
-        let late = self.tolerance.saturating_add(Span::from_nanos(1));
-        limit.saturating_add(late)
+    /// The ages, where what is due by no more than `exact` tells by how much.
+    fn ages(&self, now: Timestamp, exact: Option<Span>, tolerance: Span) -> Ages {
+        let is_beyond = |late: &Span| exact.is_none_or(|exact| *late > exact);
+        let beyond = exact.map_or(Span::ZERO, |exact| {
+            exact.saturating_add(Span::from_nanos(1))
+        });
+        let late = self
+            .verdicts
+            .map(|clock| clock?.late(now).filter(is_beyond));
+        let mut verdicts = self.verdicts.map(|clock| Some(now.since(clock?.since)));
+        for ((age, clock), own) in verdicts.iter_mut().zip(&self.verdicts).zip(&late) {
+            let (Some(clock), Some(own)) = (clock, own) else {
+                continue;
+            };
+            // How many instants later than its own.
+            let mut rank = 0;
+            for (index, other) in late.iter().enumerate() {
+                let is_first = late.iter().take(index).all(|before| before != other);
+                rank += u64::from(is_first && other.is_some_and(|other| other < *own));
+            }
+            let order = beyond.saturating_add(Span::from_nanos(rank));
+            *age = Some(clock.limit.saturating_add(order));
+        }
+        let most = exact.map_or(Span::ZERO, |_| {
+            tolerance.saturating_add(Span::from_nanos(1))
+        });
+        let clamped = |clock: Clock| now.since(clock.since).min(clock.limit.saturating_add(most));
+        Ages {
+            verdicts,
+            beats: self.beats.map(|clock| clock.map(clamped)),
+            probe: self.probe.map(|(last, _)| clamped(last)),
+        }
     }
 }
 
 impl Account {
-    pub(crate) fn fingerprint(&self, others: &[Limits]) -> Fingerprint {
+    pub(crate) fn fingerprint(&self, other: Option<Limits>) -> Fingerprint {
         let config = &self.config;
-        let reach = Reach::of(config, others);
+        let other = other.and_then(|other| config.with_limits(other).ok());
+        let tolerance = other.map_or(config.tolerance(), |other| {
+            config.tolerance().max(other.tolerance())
+        });
         // Nobody asks for the number of an attempt when none follows, or when
         // the next series starts anew.
         let mut counts = config.backoff.is_some() && self.attempt > 0;
@@ -252,7 +333,7 @@ impl Account {
             Stage::Idle => Canon::Idle,
             Stage::Dialling { since, forgiven } => {
                 let most = config.connect_timeout.map(|limit| {
-                    let beyond = limit.saturating_add(reach.tolerance);
+                    let beyond = limit.saturating_add(tolerance);
                     beyond.saturating_add(Span::from_nanos(1))
                 });
                 Canon::Dialling {
@@ -262,7 +343,7 @@ impl Account {
             }
             Stage::Open(link) => {
                 counts &= link.evidence.since(link.connected) < config.stable_after;
-                Canon::Open(self.clocks(&link, &reach, counts))
+                Canon::Open(self.clocks(&link, other, tolerance, counts))
             }
             Stage::Closing {
                 reason,
@@ -313,9 +394,17 @@ impl Account {
         let endless = config
             .backoff
             .is_some_and(|policy| policy.max_attempts().is_none());
+        // Without jitter no delay is shorter than the first.
+        let least = config
+            .backoff
+            .map_or(Span::ZERO, |policy| match policy.jitter() {
+                Jitter::None => Span::saturating(policy.initial()),
+                _ => Span::ZERO,
+            });
         let floor = self
             .floor
-            .filter(|(until, _)| returns && *until >= self.now);
+            .filter(|(until, _)| returns && *until >= self.now)
+            .map(|(until, span)| (until.since(self.now), span.scaled(1, 4).max(least)));
         Fingerprint {
             limits: [
                 config.interval,
@@ -323,7 +412,7 @@ impl Account {
                 config.answer_timeout,
             ],
             stage,
-            floor: floor.map(|(until, span)| (until.since(self.now), span.scaled(1, 4))),
+            floor,
             attempt: match (counts, endless) {
                 (false, _) => 0,
                 (true, true) => 1,
@@ -335,87 +424,48 @@ impl Account {
     }
 
     /// `counts`: whether it matters if the link was stable.
-    fn clocks(&self, link: &Open, reach: &Reach, counts: bool) -> Clocks {
-        let config = &self.config;
-        let counted = config.max_unanswered().is_some();
-        let answers = reach.answer.is_some() || counted;
-        let beats = reach.interval.is_some() && link.asked.is_none();
-        let idle = config.only_when_idle;
-        let suspect = link.suspect;
-        let hello = config.hello_timeout.filter(|_| !link.heard);
-        let probing = reach.interval.is_some() && link.probes < u32::from(config.probes);
-        let when = |live: bool, clock: Timestamp| live.then_some(clock);
-
-        // Each clock that ends in a verdict, and what limits it.
-        let hello = Extent::exactly(hello);
-        let probe = if answers {
-            reach.probe
-        } else {
-            reach.silence.or(Extent::exactly(Some(config.resume_grace)))
-        };
-        let write = Extent::exactly(config.write_timeout);
-        let age = Extent::exactly(config.max_age);
-        let fresh = reach.silence.or(hello);
-        let up = if suspect { age } else { age.or(hello) };
-        let answer = if suspect { reach.probe } else { reach.answer };
-        // Beats are counted from the earlier of the two.
-        let spoken = link.evidence.max(link.beat_flushed);
-        let sent = [
-            when(beats && idle && answers, spoken),
-            when(beats && idle, link.flushed),
-            when(beats && !idle, link.beat_flushed),
-        ];
-        let verdicts = [
-            (
-                link.stalled
-                    .filter(|_| suspect && (fresh.is_some() || probing)),
-                if probing { fresh.or(probe) } else { fresh },
-            ),
-            (
-                when(!suspect && reach.silence.is_some(), link.evidence),
-                reach.silence,
-            ),
-            (link.asked.map(|asked| asked.max(link.flushed)), write),
-            (when(up.is_some(), link.connected), up),
-            (
-                link.unanswered_since
-                    .filter(|_| answers && answer.is_some()),
-                answer,
-            ),
-            (sent[0].filter(|_| counted), reach.interval),
-            (sent[1].filter(|_| counted), reach.interval),
-            (sent[2].filter(|_| counted), reach.interval),
-        ];
+    fn clocks(&self, link: &Open, other: Option<Config>, tolerance: Span, counts: bool) -> Clocks {
+        let (config, now) = (&self.config, self.now);
+        let own = Pending::of(link, config);
+        let settled = self
+            .settled
+            .filter(|settled| own.dues().any(|due| due < *settled))
+            .map(|settled| now.since(settled))
+            .filter(|age| *age <= config.tolerance());
+        // What fell due at `settled` is as late as that, whatever its own
+        // instant; and later than tolerated is late.
+        let exact = settled.unwrap_or(config.tolerance());
+        // A change of limits settles anew: all that is past falls due then.
+        let others = other.map(|other| {
+            let gap = other.interval.unwrap_or(Span::ZERO);
+            let link = Open { gap, ..*link };
+            Pending::of(&link, &other).ages(now, None, other.tolerance())
+        });
+        let is_beating = |config: &Config| config.interval.is_some();
+        let beats = is_beating(config) || other.as_ref().is_some_and(is_beating);
         let flood = config.flood_gap.is_some();
-        let thawing = link.thawed.map(|thawed| self.now.since(thawed));
+        let thawing = link.thawed.map(|thawed| now.since(thawed));
         Clocks {
-            ages: self.ages(verdicts, reach),
-            // Where a beat that is due is no verdict, the order is no matter.
-            sent: sent.map(|at| {
-                let (_, most) = reach.interval.0.filter(|_| !counted)?;
-                Some(self.now.since(at?).min(reach.beyond(most)))
-            }),
-            settled: self
-                .settled
-                .map(|settled| self.now.since(settled))
-                .filter(|age| *age <= reach.tolerance),
-            thawed: thawing.filter(|age| flood && *age <= reach.tolerance),
+            ages: own.ages(now, Some(exact), config.tolerance()),
+            others,
+            settled,
+            thawed: thawing.filter(|age| flood && *age <= tolerance),
             flood_full: flood.then_some(link.flood_full),
-            gap: beats.then_some(link.gap),
-            up: counts.then(|| self.now.since(link.connected).min(config.stable_after)),
+            gap: (is_beating(config) && link.asked.is_none()).then_some(link.gap),
+            up: counts.then(|| now.since(link.connected).min(config.stable_after)),
             unanswered: match config.max_unanswered() {
-                Some(max) if !suspect => {
+                Some(max) if !link.suspect => {
                     u16::try_from(link.unanswered).map_or(max, |unanswered| unanswered.min(max))
                 }
                 _ => 0,
             },
-            probes: if suspect && reach.interval.is_some() {
+            probes: if link.suspect && beats {
                 u8::try_from(link.probes).map_or(config.probes, |asked| asked.min(config.probes))
             } else {
                 0
             },
             in_flight: link.asked.is_some(),
-            suspect,
+            suspect: link.suspect,
             heard: config.hello_timeout.is_some() && link.heard,
             beaten: config.spread_first_beat && link.beaten,
             awaited: link.awaited,
@@ -423,63 +473,101 @@ impl Account {
         }
     }
 
-    /// How long ago each clock began. Where at most one has come to its
-    /// limit, that is as late as can be when it is late by more than the
-    /// tolerance. Of several the earliest wins, so their order counts; but of
-    /// two instants further apart than any limit is long, all limits of the
-    /// earlier one come first, no matter how much further apart they are.
-    fn ages(
-        &self,
-        verdicts: [(Option<Timestamp>, Extent); CLOCKS],
-        reach: &Reach,
-    ) -> [Option<Span>; CLOCKS] {
-        let live = verdicts.map(|(since, extent)| {
-            let (least, most) = extent.0?;
-            Some((since?, least, reach.beyond(most)))
-        });
-        let came = live.iter().flatten();
-        let came = came.filter(|(since, least, _)| self.now.since(*since) >= *least);
-        if came.count() <= 1 {
-            return live.map(|clock| {
-                let (since, _, beyond) = clock?;
-                Some(self.now.since(since).min(beyond))
-            });
-        }
-        let longest = live.iter().flatten().map(|(_, _, beyond)| *beyond).max();
-        let longest = longest.unwrap_or(Span::ZERO);
-        let mut ages = [None; CLOCKS];
-        let (mut last, mut told) = (self.now, Span::ZERO);
-        loop {
-            // The latest of those before the last.
-            let earlier = live.iter().flatten().filter(|(since, _, _)| *since < last);
-            let next = earlier.map(|(since, _, _)| *since).max();
-            for (clock, age) in live.iter().zip(&mut ages) {
-                if clock.is_some_and(|(since, _, _)| since == last) {
-                    *age = Some(told);
-                }
+    /// Each instant from now on at which anything may be different.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = Timestamp> {
+        let config = &self.config;
+        let mut turns = [None; 4];
+        let mut dues = None;
+        match self.stage {
+            Stage::Dialling { since, .. } => {
+                turns = [
+                    config.connect_timeout.and_then(|limit| since.after(limit)),
+                    None,
+                    None,
+                    None,
+                ];
             }
-            let Some(next) = next else {
-                return ages;
-            };
-            told = told.saturating_add(last.since(next).min(longest));
-            last = next;
+            Stage::Open(link) => {
+                dues = Some(Pending::of(&link, config));
+                let stable = config
+                    .backoff
+                    .and(link.connected.after(config.stable_after));
+                let flood = config.flood_gap.is_some();
+                let full = self.now.after(link.flood_full);
+                let thawed = link
+                    .thawed
+                    .and_then(|thawed| thawed.after(config.tolerance()));
+                turns = [
+                    stable,
+                    full.filter(|_| flood),
+                    thawed.filter(|_| flood),
+                    None,
+                ];
+            }
+            Stage::Closing {
+                since, connected, ..
+            } => {
+                let stable = connected.filter(|_| since.is_none() && config.backoff.is_some());
+                let stable = stable.and_then(|connected| connected.after(config.stable_after));
+                turns = [
+                    since.and_then(|since| since.after(config.close_grace)),
+                    stable,
+                    None,
+                    None,
+                ];
+            }
+            Stage::Waiting { dial, .. } => turns = [dial, None, None, None],
+            Stage::Idle | Stage::Done(_) => {}
         }
+        let floor = self.floor.map(|(until, _)| until);
+        let dues = dues.into_iter().flat_map(|pending| {
+            // Owned, because the iterator outlives the match.
+            pending.dues().collect::<alloc::vec::Vec<_>>()
+        });
+        let now = self.now;
+        turns
+            .into_iter()
+            .flatten()
+            .chain(dues)
+            .chain(floor)
+            .filter(move |at| *at >= now)
     }
 }
 
 impl Session {
-    /// What decides its future; `others` are the limits that
-    /// [`set_limits`](Self::set_limits) may give it besides its own.
+    /// What decides its future; `other` are the limits that
+    /// [`set_limits`](Self::set_limits) may give it besides those in force.
     ///
     /// Two sessions of one configuration and with equal fingerprints do and
     /// say the same from here on, given the same calls at the same times
     /// relative to their `now` (the latest instant they saw), ids relative to
-    /// their last heartbeat's, no limits but the `others`, and equal chance.
+    /// their last heartbeat's, no limits but the `other`, and equal chance.
     /// The numbers of heartbeats, and of attempts where these are without end,
     /// may differ.
     #[must_use]
-    pub fn fingerprint(&self, others: &[Limits]) -> Fingerprint {
-        let mut settled = None;
+    pub fn fingerprint(&self, other: Option<Limits>) -> Fingerprint {
+        self.account().fingerprint(other)
+    }
+
+    /// The instants from now on at which anything may be different: each limit
+    /// and heartbeat that is pending, the deadline among them; and the ends of
+    /// a floor, of a burst that is forgiven, and of what is too short for a
+    /// stable link. For searches: more may be the same on either side of them.
+    ///
+    /// ```
+    /// use nabiz::{Config, Session, Timestamp};
+    ///
+    /// let session = Session::new(Config::server().build()?, 7, Timestamp::EPOCH);
+    /// let due = session.deadline().unwrap();
+    /// assert!(session.turns().any(|at| at == due));
+    /// # Ok::<(), nabiz::ConfigError>(())
+    /// ```
+    pub fn turns(&self) -> impl Iterator<Item = Timestamp> + use<> {
+        let turns: alloc::vec::Vec<_> = self.account().turns().collect();
+        turns.into_iter()
+    }
+
+    fn account(&self) -> Account {
         let stage = match &self.state {
             State::Connecting { since: None, .. } => Stage::Idle,
             State::Connecting {
@@ -489,30 +577,25 @@ impl Session {
                 since: *since,
                 forgiven: *forgiven,
             },
-            State::Open(link) => {
-                let due = link.due(&self.config, self.retire(link));
-                settled =
-                    Some(self.settled).filter(|settled| due.is_some_and(|due| due < *settled));
-                Stage::Open(Open {
-                    connected: link.connected,
-                    evidence: link.evidence,
-                    flushed: link.flushed,
-                    beat_flushed: link.beat_flushed,
-                    unanswered_since: link.unanswered_since,
-                    gap: link.gap,
-                    asked: link.asked,
-                    stalled: link.stalled,
-                    thawed: link.thawed,
-                    flood_full: link.flood_full.since(self.now),
-                    unanswered: u32::from(link.unanswered),
-                    probes: u32::from(link.probes_asked),
-                    heard: link.heard,
-                    suspect: link.suspect,
-                    beaten: link.beaten,
-                    awaited: link.mark != Mark::Nothing,
-                    answered_early: link.answered_early,
-                })
-            }
+            State::Open(link) => Stage::Open(Open {
+                connected: link.connected,
+                evidence: link.evidence,
+                flushed: link.flushed,
+                beat_flushed: link.beat_flushed,
+                unanswered_since: link.unanswered_since,
+                gap: link.gap,
+                asked: link.asked,
+                stalled: link.stalled,
+                thawed: link.thawed,
+                flood_full: link.flood_full.since(self.now),
+                unanswered: u32::from(link.unanswered),
+                probes: u32::from(link.probes_asked),
+                heard: link.heard,
+                suspect: link.suspect,
+                beaten: link.beaten,
+                awaited: link.mark != Mark::Nothing,
+                answered_early: link.answered_early,
+            }),
             State::Closing(closing) => Stage::Closing {
                 reason: closing.reason as u8,
                 connected: closing.connected,
@@ -538,17 +621,16 @@ impl Session {
             (Some(bound), Some(due)) if bound > due => Some(bound.since(self.now)),
             _ => None,
         };
-        let account = Account {
+        Account {
             config: self.config,
             now: self.now,
             stage,
             floor: self.floor.map(|floor| (floor.until, floor.span)),
             attempt: self.attempt,
             step: self.step,
-            settled,
+            settled: Some(self.settled),
             misled,
-        };
-        account.fingerprint(others)
+        }
     }
 
     /// The latest instant that it saw, which its fingerprint is relative to.
@@ -565,7 +647,7 @@ mod tests {
     use crate::{Event, Session};
 
     fn fingerprint(session: &Session) -> Fingerprint {
-        session.fingerprint(&[])
+        session.fingerprint(None)
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::laws::Checked;
 use super::link::Link;
 use super::model::{Model, Stage as Of, Then};
 use super::span::{Nanos, len};
+use super::trail::Trail;
 use crate::config::{Config, Limits};
 use crate::session::{Account, Fingerprint, Next, Open, Stage};
 use crate::time::{Span, Timestamp};
@@ -19,8 +20,8 @@ use crate::time::{Span, Timestamp};
 /// use nabiz::{Config, Timestamp};
 ///
 /// let checked = Checked::new(Config::client().build()?, 7, Timestamp::EPOCH);
-/// let fingerprint = checked.fingerprint(&[]);
-/// assert_eq!(fingerprint.session(), checked.session().fingerprint(&[]));
+/// let fingerprint = checked.fingerprint(None);
+/// assert_eq!(fingerprint.session(), checked.session().fingerprint(None));
 /// assert!(fingerprint.agrees());
 /// # Ok::<(), nabiz::ConfigError>(())
 /// ```
@@ -50,14 +51,20 @@ impl CheckedFingerprint {
 }
 
 impl Checked {
-    /// What decides the future of the session and of its checker; `others` as
+    /// Forgets the calls so far, which a clone copies: a report then tells
+    /// those from here on, and its replay misses the beginning.
+    pub fn forget(&mut self) {
+        self.trail = Trail::new();
+    }
+
+    /// What decides the future of the session and of its checker; `other` as
     /// in [`Session::fingerprint`](crate::Session::fingerprint).
     #[must_use]
-    pub fn fingerprint(&self, others: &[Limits]) -> CheckedFingerprint {
+    pub fn fingerprint(&self, other: Option<Limits>) -> CheckedFingerprint {
         CheckedFingerprint {
-            session: self.session.fingerprint(others),
-            second: self.spurious.fingerprint(others),
-            account: self.model.account().fingerprint(others),
+            session: self.session.fingerprint(other),
+            second: self.spurious.fingerprint(other),
+            account: self.model.account().fingerprint(other),
             finished: self.finished,
             gave_up: self.gave_up,
         }
@@ -80,22 +87,13 @@ fn span(nanos: Nanos) -> Span {
 
 impl Model {
     fn account(&self) -> Account {
-        let mut settled = None;
         let stage = match &self.stage {
             Of::Idle => Stage::Idle,
             Of::Dialling { since, forgiven } => Stage::Dialling {
                 since: past(*since),
                 forgiven: *forgiven,
             },
-            Of::Open(link) => {
-                // What is due, but for the change of limits.
-                let due = link.dues(&self.config, 0);
-                let due = due.iter().map(|due| due.when.least).min();
-                if due.is_some_and(|due| due < self.settled) {
-                    settled = instant(self.settled);
-                }
-                Stage::Open(link.account(&self.config, self.now))
-            }
+            Of::Open(link) => Stage::Open(link.account(&self.config, self.now)),
             Of::Closing(closing) => Stage::Closing {
                 reason: closing.reason as u8,
                 connected: closing.connected.map(past),
@@ -128,7 +126,7 @@ impl Model {
                 .map(|floor| (past(floor.until), span(floor.span))),
             attempt: self.series.attempt,
             step: self.series.step.map(span),
-            settled,
+            settled: instant(self.settled),
             misled: None,
         }
     }

@@ -61,7 +61,7 @@ pub struct Checked {
     first_config: Config,
     seed: u64,
     start: Timestamp,
-    trail: Trail<What>,
+    pub(super) trail: Trail<What>,
     /// Actions since the last event or later instant.
     at_once: u32,
     /// `Shutdown` or `Rejected` came: nobody returns after that.
@@ -71,7 +71,7 @@ pub struct Checked {
 
 /// A call, and what it gave; nothing while it is being made.
 #[derive(Clone, Debug)]
-struct What {
+pub(super) struct What {
     call: Call,
     gave: Option<Gave>,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nabiz::testing::Checked;
-use nabiz::{Action, Config, Event, HeartbeatId, Limits, Timestamp};
+use nabiz::{Action, Config, Event, HeartbeatId, Limits, Session, Timestamp};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Call {
@@ -40,6 +40,9 @@ pub(crate) struct Setting {
     pub(crate) config: Config,
     /// One tick: just before is one before.
     pub(crate) tick: u64,
+    /// From each state on, also one tick passes: else only what leads to an
+    /// instant at which something may be different.
+    pub(crate) every_tick: bool,
     /// Limits that it may be given, the first its own.
     pub(crate) limits: Vec<Limits>,
 }
@@ -50,37 +53,15 @@ impl Setting {
             name,
             config,
             tick,
+            every_tick: true,
             limits: vec![config.limits()],
         }
     }
 
-    /// That may also be given other limits: the first of some that are valid.
-    pub(crate) fn with_other_limits(mut self) -> Self {
-        let own = self.config.limits();
-        let ticks = |ticks| Some(Duration::from_nanos(self.tick * ticks));
-        // What is absent comes, what is there goes or is another.
-        let turned = Limits {
-            interval: ticks(2),
-            silence_timeout: match own.silence_timeout {
-                Some(_) => None,
-                None => ticks(4),
-            },
-            answer_timeout: match own.answer_timeout {
-                Some(_) => None,
-                None => ticks(2),
-            },
-        };
-        let shorter = Limits {
-            interval: ticks(2),
-            silence_timeout: ticks(3),
-            ..own
-        };
-        let valid = |limits: &Limits| {
-            let mut session = self.start();
-            session.set_limits(*limits, Timestamp::MAX).is_ok()
-        };
-        let other = [turned, shorter].into_iter().find(valid);
-        self.limits.extend(other);
+    /// That may also be given other limits.
+    pub(crate) fn with_other_limits(mut self, other: Limits) -> Self {
+        assert!(self.start().set_limits(other, Timestamp::MAX).is_ok());
+        self.limits.push(other);
         self.name.push_str(", with limits that change");
         self
     }
@@ -121,29 +102,36 @@ impl Setting {
         calls
     }
 
-    /// Every instant at which something may be different: at once, a tick
-    /// later, just before, at and after the deadline, at the tolerance and
-    /// late by a stall.
+    /// Every interesting instant: at once; just before, at and after each
+    /// limit and heartbeat that is pending, and whatever else may make a
+    /// difference; at the tolerance and late by a stall; and a tick later,
+    /// where every age of every clock is wanted.
     pub(crate) fn instants(&self, session: &Checked) -> Vec<Timestamp> {
-        let now = session.session().now().as_nanos();
-        let mut instants = vec![now, now + self.tick];
+        let inner = session.session();
+        let now = inner.now().as_nanos();
+        let mut instants = vec![now];
+        if self.every_tick {
+            instants.push(now + self.tick);
+        }
+        for turn in inner.turns() {
+            let turn = turn.as_nanos();
+            instants.extend([turn.saturating_sub(self.tick), turn, turn + self.tick]);
+        }
         if let Some(due) = session.deadline() {
-            let due = due.as_nanos();
-            let config = session.session().config();
-            let tolerated = due + nanos(config.stall_tolerance());
-            instants.extend([
-                due.saturating_sub(self.tick),
-                due,
-                due + self.tick,
-                tolerated,
-                tolerated + self.tick,
-            ]);
+            let tolerated = due.as_nanos() + nanos(inner.config().stall_tolerance());
+            instants.extend([tolerated, tolerated + self.tick]);
         }
         instants.retain(|at| *at >= now);
         instants.sort_unstable();
         instants.dedup();
         let told = instants.into_iter();
         told.map(|at| Timestamp::from_nanos(at).unwrap()).collect()
+    }
+
+    /// The limits that a session may be given besides those in force.
+    pub(crate) fn other(&self, session: &Session) -> Option<Limits> {
+        let own = session.config().limits();
+        self.limits.iter().copied().find(|limits| *limits != own)
     }
 }
 

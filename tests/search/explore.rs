@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use nabiz::testing::{Checked, CheckedFingerprint};
 use nabiz::{Action, EndReason, HeartbeatId, Phase, Timestamp};
@@ -13,6 +14,10 @@ use super::peers;
 /// Of each so many states one is kept, to be compared with those that are
 /// taken for the same.
 const KEPT: u128 = 5;
+/// And so many at most.
+const MOST_KEPT: usize = 20_000;
+/// A search that finds more states than this has none to stop at.
+const TOO_MANY: usize = 4_000_000;
 /// How many each is compared with.
 const COMPARED: u32 = 8;
 /// How many of the kept are left to a silent peer at all periods.
@@ -25,8 +30,6 @@ pub(crate) struct Found {
     pub(crate) states: usize,
     pub(crate) transitions: u64,
     pub(crate) depth: u32,
-    /// No new state was left to look at.
-    pub(crate) is_complete: bool,
     /// Histories that were compared with another of the same fingerprint, and
     /// how many of those ended at a different draw.
     pub(crate) compared: u64,
@@ -73,44 +76,72 @@ pub(crate) fn plain(action: Action) -> Action {
 
 struct Search<'a> {
     setting: &'a Setting,
+    calls: Vec<Call>,
     seen: HashSet<u128>,
+    /// How each state was first come to, in the order of `next`.
+    steps: Vec<Step>,
     kept: HashMap<u128, (Checked, u32)>,
-    next: Vec<Checked>,
+    next: Vec<(usize, Checked)>,
     found: Found,
     wait: u64,
+    /// What is being tried.
+    trying: Step,
 }
 
-/// Looks at all states, but no more than `most`.
-pub(crate) fn explore(setting: &Setting, most: usize) -> Found {
+/// From one state to another; the first is its own origin.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    from: usize,
+    call: usize,
+    at: u64,
+}
+
+/// Looks at all states; more than [`TOO_MANY`] is a failure.
+pub(crate) fn explore(setting: &Setting) -> Found {
     let mut search = Search {
         setting,
+        calls: setting.calls(),
         seen: HashSet::new(),
+        steps: Vec::new(),
         kept: HashMap::new(),
         next: Vec::new(),
         found: Found::default(),
         wait: peers::longest_wait(&setting.config),
+        trying: Step::default(),
     };
-    let calls = setting.calls();
-    search.arrive(setting.start());
-    let mut frontier = std::mem::take(&mut search.next);
-    while !frontier.is_empty() && search.seen.len() < most {
-        search.found.depth += 1;
-        for session in frontier {
-            search.expand(&session, &calls);
-        }
-        frontier = std::mem::take(&mut search.next);
+    let result = catch_unwind(AssertUnwindSafe(|| search.run()));
+    if let Err(panic) = result {
+        search.report();
+        resume_unwind(panic);
     }
-    search.found.is_complete = frontier.is_empty();
     search.found.states = search.seen.len();
     search.found
 }
 
 impl Search<'_> {
-    fn expand(&mut self, session: &Checked, calls: &[Call]) {
+    fn run(&mut self) {
+        self.arrive(self.setting.start());
+        let mut frontier = std::mem::take(&mut self.next);
+        while !frontier.is_empty() {
+            self.found.depth += 1;
+            for (index, session) in frontier {
+                self.expand(index, &session);
+            }
+            frontier = std::mem::take(&mut self.next);
+        }
+    }
+
+    fn expand(&mut self, from: usize, session: &Checked) {
         let now = session.session().now();
         let instants = self.setting.instants(session);
-        for call in calls {
+        for index in 0..self.calls.len() {
+            let call = self.calls[index];
             for at in &instants {
+                self.trying = Step {
+                    from,
+                    call: index,
+                    at: at.as_nanos(),
+                };
                 let mut after = session.clone();
                 let action = call.make(&mut after, *at);
                 self.found.transitions += 1;
@@ -122,7 +153,7 @@ impl Search<'_> {
                     note(&mut self.found.ends, end);
                 }
                 if *at == now {
-                    self.backwards(session, *call, &after, action);
+                    self.backwards(session, call, &after, action);
                 }
                 self.arrive(after);
             }
@@ -143,10 +174,10 @@ impl Search<'_> {
     }
 
     fn of(&self, session: &Checked) -> CheckedFingerprint {
-        session.fingerprint(&self.setting.limits)
+        session.fingerprint(self.setting.other(session.session()))
     }
 
-    fn arrive(&mut self, session: Checked) {
+    fn arrive(&mut self, mut session: Checked) {
         let fingerprint = self.of(&session);
         // The state of the checker is that of the session, or one is wrong: so
         // what is merged by the one is merged by the other.
@@ -159,6 +190,9 @@ impl Search<'_> {
             self.compare(digest, &session);
             return;
         }
+        assert!(self.seen.len() <= TOO_MANY, "no end of states");
+        self.steps.push(self.trying);
+        session.forget();
         let now = session.session().now();
         self.found.note(&session, now);
         peers::comes_back(self.setting, session.session(), self.wait);
@@ -167,7 +201,7 @@ impl Search<'_> {
         let at = polled.deadline().map_or(now, |due| due.max(now));
         let said = std::iter::from_fn(|| polled.poll(at)).take(MOST_AT_ONCE + 1);
         assert!(said.count() <= MOST_AT_ONCE, "{session:#?}");
-        if digest % KEPT == 0 {
+        if digest % KEPT == 0 && self.kept.len() < MOST_KEPT {
             peers::stays(self.setting, session.session());
             if self.found.sampled < SAMPLES && session.session().phase() == Phase::Open {
                 self.found.sampled += 1;
@@ -175,7 +209,27 @@ impl Search<'_> {
             }
             self.kept.insert(digest, (session.clone(), 0));
         }
-        self.next.push(session);
+        self.next.push((self.steps.len() - 1, session));
+    }
+
+    /// The calls that led to the failure, from the start.
+    fn report(&self) {
+        let mut steps = vec![self.trying];
+        while let Some(before) = steps.last().filter(|step| step.at > 0) {
+            steps.push(self.steps[before.from]);
+        }
+        let calls = steps.into_iter().rev().filter(|step| step.at > 0);
+        let mut session = self.setting.start();
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            for step in calls {
+                let at = Timestamp::from_nanos(step.at).unwrap();
+                let _ = self.calls[step.call].make(&mut session, at);
+            }
+        }));
+        // A broken law tells its replay.
+        if made.is_ok() {
+            eprintln!("replay: {}", session.replay());
+        }
     }
 
     fn compare(&mut self, digest: u128, session: &Checked) {
