@@ -2,7 +2,7 @@
 //! what they say to the same calls from there on.
 
 use nabiz::testing::Checked;
-use nabiz::{Action, Backoff, Event, Timestamp};
+use nabiz::{Action, Backoff, Event, Phase, Timestamp};
 
 use super::array::Chance;
 use super::calls::{Call, Setting, nanos};
@@ -36,9 +36,10 @@ pub(crate) fn alike(setting: &Setting, one: &Checked, other: &Checked, seed: u64
             0 => Call::Poll,
             _ => calls[chance.below(calls.len())],
         };
+        let floor = is_under_a_floor(&one);
         let action = call.make(&mut one, later(told, after));
         let second = call.make(&mut other, later(said, after));
-        if let Some(ended) = differ(setting, action, second) {
+        if let Some(ended) = differ(setting, floor, action, second) {
             assert!(
                 ended,
                 "{call:?} after {after} ns: {action:?}, and {second:?} of\n{one:#?}\n{other:#?}"
@@ -70,8 +71,20 @@ fn tell(session: &Checked) -> impl PartialEq + std::fmt::Debug + use<> {
     (due, inner.phase(), inner.is_suspect())
 }
 
+/// Besides the dial itself something is awaited, or before it is announced.
+fn is_under_a_floor(session: &Checked) -> bool {
+    let inner = session.session();
+    let news = session.deadline() == Some(inner.now());
+    inner.phase() == Phase::Waiting && inner.turns().count() > usize::from(!news)
+}
+
 /// Whether what they said differs: none if not, true if by a draw.
-fn differ(setting: &Setting, one: Option<Action>, other: Option<Action>) -> Option<bool> {
+fn differ(
+    setting: &Setting,
+    floor: bool,
+    one: Option<Action>,
+    other: Option<Action>,
+) -> Option<bool> {
     let config = &setting.config;
     let ends = config.backoff().and_then(|policy| policy.max_attempts());
     let count = |attempt: u32| {
@@ -100,7 +113,11 @@ fn differ(setting: &Setting, one: Option<Action>, other: Option<Action>) -> Opti
                 .backoff()
                 .map_or(core::time::Duration::ZERO, |p: Backoff| p.max());
             let jitter = policy.max(config.max_retry_after() / 4);
-            (x != y).then(|| nanos(x.abs_diff(y)) <= nanos(jitter))
+            (x != y).then(|| floor && nanos(x.abs_diff(y)) <= nanos(jitter))
+        }
+        // One draw moves the dial, and the other leaves it where it is.
+        (Some(Action::Reconnect { .. }), None) | (None, Some(Action::Reconnect { .. })) => {
+            Some(floor)
         }
         _ => (one != other).then_some(false),
     }
