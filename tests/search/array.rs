@@ -56,7 +56,7 @@ pub(crate) const FIELDS: [Field; 19] = [
         values: &[
             ("none", |b| b.without_interval()),
             ("1", |b| b.with_interval(ticks(1))),
-            ("2", |b| b.with_interval(ticks(2))),
+            ("3", |b| b.with_interval(ticks(3))),
         ],
     },
     Field {
@@ -92,7 +92,7 @@ pub(crate) const FIELDS: [Field; 19] = [
         values: &[
             ("none", |b| b.without_write_timeout()),
             ("1", |b| b.with_write_timeout(ticks(1))),
-            ("2", |b| b.with_write_timeout(ticks(2))),
+            ("3", |b| b.with_write_timeout(ticks(3))),
         ],
     },
     Field {
@@ -110,7 +110,7 @@ pub(crate) const FIELDS: [Field; 19] = [
         values: &[
             ("none", |b| b.without_connect_timeout()),
             ("1", |b| b.with_connect_timeout(ticks(1))),
-            ("2", |b| b.with_connect_timeout(ticks(2))),
+            ("3", |b| b.with_connect_timeout(ticks(3))),
         ],
     },
     Field {
@@ -143,7 +143,7 @@ pub(crate) const FIELDS: [Field; 19] = [
         ruled: false,
         values: &[
             ("1", |b| b.with_resume_grace(ticks(1))),
-            ("2", |b| b.with_resume_grace(ticks(2))),
+            ("3", |b| b.with_resume_grace(ticks(3))),
         ],
     },
     Field {
@@ -166,7 +166,7 @@ pub(crate) const FIELDS: [Field; 19] = [
         values: &[
             ("none", |b| b.without_max_age()),
             ("1", |b| b.with_max_age(ticks(1))),
-            ("4", |b| b.with_max_age(ticks(4))),
+            ("7", |b| b.with_max_age(ticks(7))),
         ],
     },
     Field {
@@ -174,7 +174,7 @@ pub(crate) const FIELDS: [Field; 19] = [
         ruled: false,
         values: &[
             ("1", |b| b.with_stable_after(ticks(1))),
-            ("2", |b| b.with_stable_after(ticks(2))),
+            ("3", |b| b.with_stable_after(ticks(3))),
         ],
     },
     Field {
@@ -182,7 +182,7 @@ pub(crate) const FIELDS: [Field; 19] = [
         ruled: false,
         values: &[
             ("1", |b| b.with_max_retry_after(ticks(1))),
-            ("2", |b| b.with_max_retry_after(ticks(2))),
+            ("4", |b| b.with_max_retry_after(ticks(4))),
         ],
     },
     Field {

@@ -43,6 +43,8 @@ pub(crate) struct Setting {
     /// From each state on, also one tick passes: else only what leads to an
     /// instant at which something may be different.
     pub(crate) every_tick: bool,
+    /// How many ticks of all time are left at its start, where it is to end.
+    pub(crate) left: Option<u64>,
     /// Limits that it may be given, the first its own.
     pub(crate) limits: Vec<Limits>,
 }
@@ -54,6 +56,7 @@ impl Setting {
             config,
             tick,
             every_tick: true,
+            left: None,
             limits: vec![config.limits()],
         }
     }
@@ -66,9 +69,20 @@ impl Setting {
         self
     }
 
-    /// Long enough before the end of time.
+    /// Long enough before the end of time, or so long.
     pub(crate) fn start(&self) -> Checked {
-        Checked::new(self.config, 7, Timestamp::from_nanos(1 << 40).unwrap())
+        let start = match self.left {
+            Some(left) => Timestamp::MAX.as_nanos() - left * self.tick,
+            None => 1 << 40,
+        };
+        Checked::new(self.config, 7, Timestamp::from_nanos(start).unwrap())
+    }
+
+    /// At the end of time, which no limit reaches beyond.
+    pub(crate) fn ending(mut self, left: u64) -> Self {
+        self.left = Some(left);
+        self.name.push_str(", at the end of time");
+        self
     }
 
     /// All that may be told at an instant.
@@ -110,22 +124,24 @@ impl Setting {
         let inner = session.session();
         let now = inner.now().as_nanos();
         let mut instants = vec![now];
+        let later = |at: u64, span: u64| at.saturating_add(span);
         if self.every_tick {
-            instants.push(now + self.tick);
+            instants.push(later(now, self.tick));
         }
         for turn in inner.turns() {
             let turn = turn.as_nanos();
-            instants.extend([turn.saturating_sub(self.tick), turn, turn + self.tick]);
+            instants.extend([turn.saturating_sub(self.tick), turn, later(turn, self.tick)]);
         }
         if let Some(due) = session.deadline() {
-            let tolerated = due.as_nanos() + nanos(inner.config().stall_tolerance());
-            instants.extend([tolerated, tolerated + self.tick]);
+            let tolerance = nanos(inner.config().stall_tolerance());
+            let tolerated = later(due.as_nanos(), tolerance);
+            instants.extend([tolerated, later(tolerated, self.tick)]);
         }
         instants.retain(|at| *at >= now);
         instants.sort_unstable();
         instants.dedup();
         let told = instants.into_iter();
-        told.map(|at| Timestamp::from_nanos(at).unwrap()).collect()
+        told.filter_map(Timestamp::from_nanos).collect()
     }
 
     /// The limits that a session may be given besides those in force.

@@ -185,7 +185,10 @@ impl Search<'_> {
             fingerprint.agrees(),
             "the account differs: {fingerprint:#?}\n{session:#?}"
         );
-        let digest = digest(&fingerprint);
+        let now = session.session().now();
+        // How far it is to the end of time is in no fingerprint.
+        let ends = self.setting.left.is_some();
+        let digest = digest(&fingerprint, ends.then_some(now));
         if !self.seen.insert(digest) {
             self.compare(digest, &session);
             return;
@@ -193,15 +196,16 @@ impl Search<'_> {
         assert!(self.seen.len() <= TOO_MANY, "no end of states");
         self.steps.push(self.trying);
         session.forget();
-        let now = session.session().now();
         self.found.note(&session, now);
-        peers::comes_back(self.setting, session.session(), self.wait);
+        if !ends {
+            peers::comes_back(self.setting, session.session(), self.wait);
+        }
         // The one thing that the checker counts and the fingerprint leaves out.
         let mut polled = session.clone();
         let at = polled.deadline().map_or(now, |due| due.max(now));
         let said = std::iter::from_fn(|| polled.poll(at)).take(MOST_AT_ONCE + 1);
         assert!(said.count() <= MOST_AT_ONCE, "{session:#?}");
-        if digest % KEPT == 0 && self.kept.len() < MOST_KEPT {
+        if !ends && digest % KEPT == 0 && self.kept.len() < MOST_KEPT {
             peers::stays(self.setting, session.session());
             if self.found.sampled < SAMPLES && session.session().phase() == Phase::Open {
                 self.found.sampled += 1;
@@ -253,9 +257,9 @@ impl Search<'_> {
 
 /// 128 bits, of which two fingerprints share all by accident once in far more
 /// states than any search sees.
-fn digest(fingerprint: &CheckedFingerprint) -> u128 {
+fn digest(fingerprint: &CheckedFingerprint, now: Option<Timestamp>) -> u128 {
     let mut lanes = Lanes(0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03);
-    fingerprint.hash(&mut lanes);
+    (fingerprint, now).hash(&mut lanes);
     (u128::from(mix(lanes.0)) << 64) | u128::from(mix(lanes.1))
 }
 
