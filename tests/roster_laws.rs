@@ -257,6 +257,34 @@ proptest! {
     }
 }
 
+/// Law 7: who was drained comes back after the drain, and spread over as long.
+#[test]
+fn law_7_a_drained_roster_comes_back_spread() {
+    let window = secs(60);
+    for seed in 0..3 {
+        let config = Config::server().without_interval().build().unwrap();
+        let mut reaper = CheckedReaper::new(config, seed, at(0)).unwrap();
+        for who in 0..300 {
+            reaper.insert(who, at(0));
+        }
+        reaper.drain(window, at(0));
+        let mut returns = Vec::new();
+        while let Some(due) = reaper.reaper().deadline() {
+            if let Some(Reaped::Close { retry_after, .. }) = reaper.poll(due) {
+                returns.push(later(due, retry_after.unwrap()));
+            }
+        }
+        returns.sort_unstable();
+        assert_eq!(returns.len(), 300);
+        assert!(returns[0] >= at(60) && returns[299] <= at(120));
+        for second in 60..120 {
+            let within = |back: &&Timestamp| at(second) <= **back && **back < at(second + 1);
+            let count = returns.iter().filter(within).count();
+            assert!(count <= 20, "{count} of 300 in one second of 60");
+        }
+    }
+}
+
 /// Law 10: when all fall silent at once, all are closed at once, but in parts.
 #[test]
 fn law_10_a_mass_expiry_pauses() {
