@@ -50,8 +50,8 @@ fn what_is_no_word_is_refused() {
         "=",
         "speed=1",
     ] {
-        let error = word.parse::<Plan>().unwrap_err();
-        assert_eq!(error.to_string(), format!("not a word of a plan: `{word}`"));
+        let error = format!("delay=1s {word}").parse::<Plan>().unwrap_err();
+        assert_eq!((error.place(), error.word()), (Some(2), Some(word)));
     }
 }
 
