@@ -40,9 +40,6 @@ pub(crate) struct Setting {
     pub(crate) config: Config,
     /// One tick: just before is one before.
     pub(crate) tick: u64,
-    /// From each state on, also one tick passes: else only what leads to an
-    /// instant at which something may be different.
-    pub(crate) every_tick: bool,
     /// How many ticks of all time are left at its start, where it is to end.
     pub(crate) left: Option<u64>,
     /// Limits that it may be given, the first its own.
@@ -55,7 +52,6 @@ impl Setting {
             name,
             config,
             tick,
-            every_tick: true,
             left: None,
             limits: vec![config.limits()],
         }
@@ -117,17 +113,16 @@ impl Setting {
     }
 
     /// Every interesting instant: at once; just before, at and after each
-    /// limit and heartbeat that is pending, and whatever else may make a
-    /// difference; at the tolerance and late by a stall; and a tick later,
-    /// where every age of every clock is wanted.
+    /// limit and heartbeat that is pending, not only the earliest, and whatever
+    /// else may make a difference; at the tolerance and late by a stall. And a
+    /// tick later, by which every clock comes to every age there is in whole
+    /// ticks: what happens between two such instants is reached by waiting,
+    /// because a call before the deadline that tells nothing changes nothing.
     pub(crate) fn instants(&self, session: &Checked) -> Vec<Timestamp> {
         let inner = session.session();
         let now = inner.now().as_nanos();
-        let mut instants = vec![now];
         let later = |at: u64, span: u64| at.saturating_add(span);
-        if self.every_tick {
-            instants.push(later(now, self.tick));
-        }
+        let mut instants = vec![now, later(now, self.tick)];
         for turn in inner.turns() {
             let turn = turn.as_nanos();
             instants.extend([turn.saturating_sub(self.tick), turn, later(turn, self.tick)]);

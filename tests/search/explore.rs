@@ -13,13 +13,13 @@ use super::peers;
 
 /// Of each so many states one is kept, to be compared with those that are
 /// taken for the same.
-const KEPT: u128 = 5;
+const KEPT: u128 = 2;
 /// And so many at most.
 const MOST_KEPT: usize = 20_000;
 /// A search that finds more states than this has none to stop at.
 const TOO_MANY: usize = 4_000_000;
-/// How many each is compared with.
-const COMPARED: u32 = 8;
+/// Of those that come to it, the last that it is compared with.
+const LAST_COMPARED: u32 = 512;
 /// How many of the kept are left to a silent peer at all periods.
 const SAMPLES: u32 = 30;
 /// Abort, Reconnect, Connect.
@@ -240,12 +240,13 @@ impl Search<'_> {
         if digest % KEPT != 0 {
             return;
         }
-        let Some((first, compared)) = self.kept.get_mut(&digest) else {
+        let Some((first, arrived)) = self.kept.get_mut(&digest) else {
             return;
         };
-        let elsewhen = first.session().now() != session.session().now();
-        if *compared < COMPARED && elsewhen {
-            *compared += 1;
+        // Some that came soon, some late: their histories differ the most, and
+        // those in a row the least.
+        *arrived += 1;
+        if arrived.is_power_of_two() && *arrived <= LAST_COMPARED {
             let seed = self.found.compared + 1;
             self.found.compared += 1;
             if alike(self.setting, first, session, seed) == Alike::DrawDiffers {
