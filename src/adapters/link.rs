@@ -497,7 +497,7 @@ impl Engine {
                 self.reports.push_back(LinkEvent::Stalled);
             }
             let Some(action) = action else {
-                return self.idle(status);
+                return self.idle(status, now);
             };
             match action {
                 Action::Connect { .. } => {
@@ -541,13 +541,18 @@ impl Engine {
         }
     }
 
-    fn idle(&mut self, status: Status) -> Step {
+    fn idle(&mut self, status: Status, now: Timestamp) -> Step {
         let until = self.session.deadline();
         match status.phase {
             Phase::Waiting => Step::Sleep { until },
             Phase::Done => {
                 self.report_end(None, status.attempt);
                 Step::Done
+            }
+            // A polite end would pass for the end of what was lost half-way.
+            Phase::Closing if self.is_mute => {
+                self.gone(None, now);
+                Step::Drop
             }
             Phase::Closing if !self.has_output() && !self.finished => {
                 self.finished = true;

@@ -282,6 +282,47 @@ async fn nothing_is_written_after_a_write_that_failed() {
     assert_eq!(written(&remote), b"new");
 }
 
+/// The peer would take a polite end for the end of all that was meant for it.
+#[tokio::test(start_paused = true)]
+async fn a_link_whose_write_failed_does_not_end_politely() {
+    for event in [Event::Shutdown, Event::Drain] {
+        let (mut link, remote) = scripted(bare_client());
+        assert_eq!(next(&mut link).await, Some(Seen::Up(0)));
+        remote.with(|wire| wire.write_error = Some(ErrorKind::BrokenPipe));
+        link.send(b"lost").unwrap();
+        idle(&mut link, Duration::ZERO).await;
+        link.report(event);
+        let event = next(&mut link).await;
+        assert!(matches!(event, Some(Seen::Down { .. })), "{event:?}");
+        assert_eq!(remote.with(|wire| wire.finishes), 0);
+    }
+}
+
+/// Nor is a heartbeat that falls due before the link ends.
+#[tokio::test(start_paused = true)]
+async fn no_heartbeat_is_written_after_a_write_that_failed() {
+    let config = bare_client()
+        .with_interval(millis(1))
+        .with_spread_first_beat(false);
+    let (mut link, remote) = scripted(config);
+    assert_eq!(next(&mut link).await, Some(Seen::Up(0)));
+    remote.with(|wire| wire.write_error = Some(ErrorKind::BrokenPipe));
+    link.send(b"lost").unwrap();
+    idle(&mut link, Duration::ZERO).await;
+    tokio::time::advance(millis(5)).await;
+    remote.says(b"in");
+    loop {
+        match next(&mut link).await {
+            Some(Seen::Data(_)) => {}
+            event => {
+                assert!(matches!(event, Some(Seen::Down { .. })), "{event:?}");
+                break;
+            }
+        }
+    }
+    assert_eq!(written(&remote), b"");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_link_is_written_to_the_next() {
     let (mut link, remote) = scripted(bare_client());
