@@ -170,7 +170,7 @@ fn a_line_by_hand() {
     let actions: Vec<(Timestamp, Action)> = (replay.run().into_iter())
         .filter_map(|output| match output {
             Output::Action(now, action) => Some((now, action)),
-            Output::Deadline(_) => None,
+            _ => None,
         })
         .collect();
     let id = HeartbeatId::from_bytes([0, 0, 0, 1]);

@@ -224,6 +224,26 @@ proptest! {
         }
     }
 
+    /// Law 10: a key of any bits, as those of another roster are, is refused by
+    /// each call or is one that this roster gave.
+    #[test]
+    fn law_10_keys_of_any_bits(bits: u64, many in 0..5_u64) {
+        let config = Config::server().build().unwrap();
+        let mut reaper = CheckedReaper::new(config, 42, at(0)).unwrap();
+        let given: Vec<Key> = (0..many).map(|who| reaper.insert(who, at(0))).collect();
+        let Some(key) = Key::from_bits(bits) else {
+            return Ok(());
+        };
+        let is_known = given.contains(&key);
+        prop_assert_eq!(reaper.reaper().contains(key), is_known);
+        prop_assert_eq!(reaper.received(key, at(1)), is_known);
+        prop_assert_eq!(reaper.heartbeat_received(key, at(1)), is_known);
+        prop_assert_eq!(reaper.sent(key, at(1)), is_known);
+        prop_assert_eq!(reaper.heartbeat_sent(key, at(1)), is_known);
+        prop_assert_eq!(reaper.exempt(key, at(1)), is_known);
+        prop_assert_eq!(reaper.remove(key).is_some(), is_known);
+    }
+
     /// A drain is even, and takes everyone, also who comes meanwhile.
     #[test]
     fn a_drain_takes_everyone_in_its_window(

@@ -1,8 +1,9 @@
-//! Law 12, one rule book, by an exhaustive search: whatever happens to a roster
-//! of up to three connections, at every instant that matters, it gives the
-//! verdicts of as many sessions, and keeps all other laws besides.
+//! Law 12, one rule book, by a search breadth first: whatever happens to a
+//! roster of up to three connections, in so many calls, at every instant that
+//! matters, it gives the verdicts of as many sessions, and keeps all other laws
+//! besides. Each level that is told is complete; the states go on beyond.
 //!
-//! Reduced here to what a test run bears; the whole of it takes minutes:
+//! A few levels here; more of them take minutes:
 //!
 //! ```text
 //! cargo test --release --features testing --test rule_book -- --ignored --nocapture

@@ -399,7 +399,8 @@ impl Session {
     /// Two sessions of one configuration and with equal fingerprints do and
     /// say the same from here on, given the same calls at the same times
     /// relative to their `now` (the latest instant they saw), ids relative to
-    /// their last heartbeat's, no limits but the `other`, and equal chance.
+    /// their last heartbeat's, no limits but the `other`, and equal chance; so
+    /// far from [`Timestamp::MAX`] that no limit reaches it.
     /// The numbers of heartbeats, and of attempts where these are without end,
     /// may differ.
     #[must_use]

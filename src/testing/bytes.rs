@@ -64,8 +64,8 @@ impl Bytes<'_> {
     }
 }
 
-/// Sets what the bytes say, and takes back what is refused.
-/// Of either end, unless it is given.
+/// Sets what the bytes say, of either end unless it is given, and takes back
+/// what is refused.
 pub(super) fn configured(bytes: &mut Bytes<'_>, role: Option<Role>) -> Config {
     let flags = match role {
         None => bytes.byte(),

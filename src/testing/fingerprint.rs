@@ -5,7 +5,6 @@ use super::laws::Checked;
 use super::link::Link;
 use super::model::{Model, Stage as Of, Then};
 use super::span::{Nanos, len};
-use super::trail::Trail;
 use crate::config::{Config, Limits};
 use crate::session::{Account, Fingerprint, Next, Open, Stage};
 use crate::time::{Span, Timestamp};
@@ -51,10 +50,10 @@ impl CheckedFingerprint {
 }
 
 impl Checked {
-    /// Forgets the calls so far, which a clone copies: a report then tells
-    /// those from here on, and its replay misses the beginning.
+    /// Forgets the calls so far, which a clone copies: [`replay`](Self::replay)
+    /// and a report's line lack them from here on, and the report says so.
     pub fn forget(&mut self) {
-        self.trail = Trail::new();
+        self.trail.forget();
     }
 
     /// What decides the future of the session and of its checker; `other` as

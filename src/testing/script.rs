@@ -39,6 +39,7 @@ pub struct Script<'a> {
 
 /// What a session said at an instant, one item of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Output {
     /// What a poll returned.
     Action(Timestamp, Action),

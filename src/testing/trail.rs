@@ -40,6 +40,8 @@ pub(super) struct Trail<W> {
     made: usize,
     /// How many came before what the report is to show.
     before: usize,
+    /// How many came before the first that was made.
+    forgotten: usize,
 }
 
 impl<W: fmt::Display> Trail<W> {
@@ -49,7 +51,17 @@ impl<W: fmt::Display> Trail<W> {
             later: VecDeque::new(),
             made: 0,
             before: 0,
+            forgotten: 0,
         }
+    }
+
+    /// Begins anew.
+    pub(super) fn forget(&mut self) {
+        let forgotten = self.forgotten + self.made;
+        *self = Self {
+            forgotten,
+            ..Self::new()
+        };
     }
 
     /// The report begins with the last call.
@@ -118,6 +130,13 @@ impl<W: fmt::Display> Trail<W> {
                 "the replay is cut: the first {} of {} calls",
                 self.kept.len(),
                 self.made
+            );
+        }
+        if self.forgotten > 0 {
+            let _ = writeln!(
+                report,
+                "the replay lacks the first {} calls, which were forgotten",
+                self.forgotten
             );
         }
         let _ = write!(report, "replay: {}", replay());

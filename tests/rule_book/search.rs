@@ -1,5 +1,5 @@
 //! Everything that can happen to a small roster, one call after the other,
-//! until there is no new state or a depth is reached.
+//! level by level up to a depth, unless there is no new state before.
 
 use core::fmt;
 use core::time::Duration;

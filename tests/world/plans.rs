@@ -39,6 +39,8 @@ fn what_is_no_word_is_refused() {
         "delay=1",
         "delay=-1s",
         "delay=1s...2s",
+        "delay=2s..1s",
+        "cut=2s..1s",
         "loss=5",
         "loss=0.55%",
         "seed=x",

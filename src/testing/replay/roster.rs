@@ -489,7 +489,12 @@ impl FromStr for RosterReplay {
         let settings = Settings::read(&mut words, Role::Server, others, |words, name, value| {
             match (name, value) {
                 ("resolution", Some(value)) => resolution = Some(words.value(value)?),
-                ("reserve", Some(value)) => reserved = words.value(value)?,
+                ("reserve", Some(value)) => {
+                    reserved = words.value(value)?;
+                    if reserved > MOST_RESERVED {
+                        return Err(words.refused(format_args!("at most {MOST_RESERVED}")));
+                    }
+                }
                 ("sessions", None) => has_sessions = true,
                 _ => return Ok(false),
             }
@@ -518,6 +523,9 @@ impl FromStr for RosterReplay {
         Ok(replay)
     }
 }
+
+/// More would be memory for a word's sake.
+const MOST_RESERVED: usize = 1 << 24;
 
 impl RosterReplay {
     /// The call that a word says, next after those that are there.

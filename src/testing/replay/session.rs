@@ -157,7 +157,7 @@ impl fmt::Display for Call {
 /// time since the epoch, which may go backwards. A call is one word: `poll`,
 /// an event by its name, as [`Call`] prints it, or
 /// `limits(interval=5s,silence_timeout=none,answer_timeout=none)`. Times are exact decimals
-/// in `s`, `ms`, `us` or `ns`; by hand also in `m` and `h`.
+/// in `s`, `ms`, `us` or `ns`; by hand also in `m`, `h` and `d`.
 ///
 /// ```
 /// use nabiz::testing::Replay;

@@ -57,6 +57,7 @@ pub struct RosterScript<'a> {
 /// assert!(matches!(said.last(), Some(RosterOutput::Deadline(_))));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RosterOutput {
     /// What a poll returned.
     Reaped(Timestamp, Reaped),

@@ -20,7 +20,8 @@ use crate::time::Timestamp;
 /// - never runs out of deeds at one instant, or has nothing to do though its
 ///   deadline is past.
 ///
-/// See the [module](super) for an example.
+/// See the [module](super) for an example. What is added to this trait later has
+/// a default.
 pub trait Endpoint {
     /// The dial succeeded; told to the client alone. A server's end is made
     /// when its link is accepted, and starts with it.

@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 
 /// Something that happened at an end of a [`World`](super::World).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Entry {
     /// When, by the world's time.
     pub when: Timestamp,

@@ -132,12 +132,14 @@ fn instant(text: &str) -> Option<Timestamp> {
 
 fn period(text: &str) -> Option<Range<Timestamp>> {
     let (start, end) = text.split_once("..")?;
-    Some(instant(start)?..instant(end)?)
+    let period = instant(start)?..instant(end)?;
+    (period.start <= period.end).then_some(period)
 }
 
 fn delays(text: &str) -> Option<core::ops::RangeInclusive<Duration>> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
-    Some(Value::read(least)?..=Value::read(most)?)
+    let delays = Value::read(least)?..=Value::read(most)?;
+    (!delays.is_empty()).then_some(delays)
 }
 
 fn jump(who: Who, text: &str) -> Option<Happening> {
