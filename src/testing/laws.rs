@@ -311,8 +311,10 @@ impl Checked {
     #[track_caller]
     fn demand(&self, verdict: Verdict) {
         let (seed, config) = (self.seed, self.first_config);
-        let setting = format_args!("seed {seed}, {config:?}");
-        self.trail.demand(verdict, setting, || self.replay());
+        self.trail
+            .demand(verdict, format_args!("seed {seed}, {config:?}"), || {
+                self.replay()
+            });
     }
 }
 

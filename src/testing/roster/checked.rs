@@ -684,8 +684,11 @@ impl CheckedReaper {
     fn demand(&self, verdict: Verdict) {
         let (seed, resolution) = (self.seed, self.reaper.resolution());
         let config = self.reaper.config();
-        let setting = format_args!("seed {seed}, resolution {resolution:?}, {config:?}");
-        self.trail.demand(verdict, setting, || self.replay());
+        self.trail.demand(
+            verdict,
+            format_args!("seed {seed}, resolution {resolution:?}, {config:?}"),
+            || self.replay(),
+        );
     }
 }
 
