@@ -20,7 +20,8 @@ const STEPS: usize = 120;
 ///
 /// Both ends are under watch, and the wire's promise is checked too: when the
 /// plan is quiet and nothing else is in the way, both ends are up and agree
-/// [by the time](Plan::agreed_by) that they must.
+/// [by the time](Plan::agreed_by) that they must. It runs for 120 instants at
+/// most, which many plans outlast; of those nothing more is asked.
 ///
 /// ```
 /// use nabiz::testing::world::WorldScript;
