@@ -13,40 +13,19 @@
     missing_docs
 )]
 
+#[path = "common/cases.rs"]
+mod cases;
+mod common;
+
 use std::time::Duration;
 
+use cases::{bytes, settings};
+use common::{at, secs};
 use nabiz::testing::{Checked, Script, config};
 use nabiz::{
     Action, CloseReason, Config, ConfigBuilder, Event, HeartbeatId, Phase, Ratio, Timestamp,
 };
 use proptest::prelude::*;
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn at(secs: u64) -> Timestamp {
-    Timestamp::from_epoch(Duration::from_secs(secs)).unwrap()
-}
-
-fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(any::<u8>(), 0..most)
-}
-
-/// More cases than usual, since they are cheap; `PROPTEST_CASES` decides.
-fn settings() -> ProptestConfig {
-    let usual = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => usual,
-        None => ProptestConfig {
-            cases: 3_000,
-            ..usual
-        },
-    }
-}
 
 /// Configurations from bytes, of either end.
 fn configs() -> impl Strategy<Value = Config> {
@@ -188,7 +167,7 @@ impl Polite {
 }
 
 proptest! {
-    #![proptest_config(settings())]
+    #![proptest_config(settings(3_000, 1))]
 
     /// All laws that a call can show, at any times and in any order.
     #[test]

@@ -11,8 +11,14 @@
     missing_docs
 )]
 
+#[path = "common/cases.rs"]
+mod cases;
+mod common;
+
 use std::time::Duration;
 
+use cases::{bytes, settings};
+use common::{at, secs};
 use nabiz::testing::{
     Call, Checked, CheckedReaper, Output, Replay, RosterCall, RosterReplay, RosterScript, Script,
     Who, config,
@@ -23,32 +29,8 @@ use nabiz::{
 };
 use proptest::prelude::*;
 
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn at(secs: u64) -> Timestamp {
-    Timestamp::from_epoch(Duration::from_secs(secs)).unwrap()
-}
-
-fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(any::<u8>(), 0..most)
-}
-
-/// So many cases, unless `PROPTEST_CASES` decides.
-fn settings(cases: u32) -> ProptestConfig {
-    let usual = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => usual,
-        None => ProptestConfig { cases, ..usual },
-    }
-}
-
 proptest! {
-    #![proptest_config(settings(1_000))]
+    #![proptest_config(settings(1_000, 1))]
 
     /// Bytes, text, run: one path.
     #[test]
@@ -122,7 +104,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(settings(20))]
+    #![proptest_config(settings(20, 1))]
 
     #[test]
     fn a_crowd_is_its_replay(bytes in bytes(100), crowd in 2..20_usize) {

@@ -12,37 +12,17 @@
     missing_docs
 )]
 
+#[path = "common/cases.rs"]
+mod cases;
+mod common;
+
 use std::time::Duration;
 
+use cases::{bytes, settings};
+use common::{at, secs};
 use nabiz::testing::{CheckedReaper, Reaped, RosterScript};
 use nabiz::{CloseReason, Config, Key, Timestamp};
 use proptest::prelude::*;
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn at(secs: u64) -> Timestamp {
-    Timestamp::from_epoch(Duration::from_secs(secs)).unwrap()
-}
-
-fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(any::<u8>(), 0..most)
-}
-
-/// So many cases, unless `PROPTEST_CASES` decides; a share of those where a
-/// case is large.
-fn settings(usual: u32, share: u32) -> ProptestConfig {
-    let config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    let cases = match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => config.cases.div_ceil(share),
-        None => usual,
-    };
-    ProptestConfig { cases, ..config }
-}
 
 proptest! {
     #![proptest_config(settings(1_500, 1))]

@@ -12,6 +12,8 @@
     unreachable_pub
 )]
 
+#[path = "common/cases.rs"]
+mod cases;
 mod common;
 
 #[path = "world/lines.rs"]

@@ -4,6 +4,7 @@ use nabiz::testing::world::{Happening, Plan, Side, What, Who, WorldScript};
 use nabiz::{Config, Ratio};
 use proptest::prelude::*;
 
+use crate::cases::settings;
 use crate::common::*;
 
 #[test]
@@ -92,21 +93,6 @@ fn nothing_is_promised_where_nothing_can_be() {
     assert!(!promised(&plan.with_delay(secs(30)), client));
 }
 
-/// More cases than usual, since they are cheap; `PROPTEST_CASES` decides.
-fn settings() -> ProptestConfig {
-    let usual = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => usual,
-        None => ProptestConfig {
-            cases: 400,
-            ..usual
-        },
-    }
-}
-
 /// What makes a script of the presets, as they are, and any plan.
 fn usual() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..80).prop_map(|mut plan| {
@@ -119,7 +105,7 @@ fn usual() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(settings())]
+    #![proptest_config(settings(400, 1))]
 
     #[test]
     fn a_plan_is_what_its_line_says(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
