@@ -410,6 +410,15 @@ mod tests {
     }
 
     #[test]
+    fn attempts_without_a_limit_do_not_end() {
+        let policy = Backoff::new().with_initial(Duration::from_millis(7));
+        let limited = policy.with_max_attempts(1);
+        assert_eq!(delays(limited, 1).count(), 1);
+        assert_eq!(limited.without_max_attempts(), policy);
+        assert_eq!(delays(policy, 1).take(100).count(), 100);
+    }
+
+    #[test]
     fn still_sane_after_a_billion_attempts() {
         for jitter in [
             Jitter::None,

@@ -268,6 +268,14 @@ mod tests {
     }
 
     #[test]
+    fn a_report_shows_times_as_people_tell_them() {
+        extern crate alloc;
+        let span = Span::from_nanos(1_500_000_000);
+        assert_eq!(alloc::format!("{span:?}"), "1.5s");
+        assert_eq!(alloc::format!("{:?}", Ratio::permille(1275)), "127.5%");
+    }
+
+    #[test]
     fn scaling_is_exact_and_saturates() {
         let span = Span::from_nanos(1_000_000_001);
         assert_eq!(span.times(Ratio::permille(1600)).nanos(), 1_600_000_001);

@@ -234,3 +234,32 @@ impl fmt::Display for Incompatible {
 }
 
 impl Error for Incompatible {}
+
+#[cfg(test)]
+mod tests {
+    extern crate alloc;
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_says_what_it_wants() {
+        let error = |rule| ConfigError::new("flood", rule).to_string();
+        assert_eq!(error(Rule::AboveOne), "flood must be at most 100%");
+        assert_eq!(error(Rule::BelowOne), "flood must be at least 1");
+        assert_eq!(
+            error(Rule::NotBelowSilence),
+            "flood must be below silence_timeout"
+        );
+        let told = Incompatible::NoBeats {
+            end: End::Ours,
+            field: "silence_timeout",
+        };
+        assert_eq!(
+            told.to_string(),
+            "our silence_timeout waits for beats that nobody sends"
+        );
+        let told = Incompatible::Suppressed { end: End::Peers }.to_string();
+        assert!(told.starts_with("the peer's evidence is"), "{told}");
+    }
+}

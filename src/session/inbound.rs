@@ -229,6 +229,14 @@ mod tests {
     }
 
     #[test]
+    fn of_two_limits_at_one_instant_the_first_listed_wins() {
+        let verdict = link(0).verdict(&config(), Some(at(30)));
+        assert_eq!(verdict, Some((at(30), CloseReason::PeerSilent)));
+        let verdict = link(0).verdict(&config(), Some(at(29)));
+        assert_eq!(verdict, Some((at(29), CloseReason::TooOld)));
+    }
+
+    #[test]
     fn a_round_trip_is_sampled_where_it_is_certain_what_was_answered() {
         let config = asking();
         let five = Some(Span::saturating(Duration::from_secs(5)));

@@ -49,3 +49,15 @@ fn only_the_peers_death_waits_for_what_is_to_be_read() {
     closing.handle(Event::Drain, at(1));
     assert!(!closing.would_convict(at(1)));
 }
+
+#[test]
+fn ends_are_told_by_their_names() {
+    extern crate alloc;
+    use alloc::string::ToString;
+
+    assert_eq!(HeartbeatId(7).to_string(), "7");
+    assert_eq!(EndReason::ConnectFailed.to_string(), "ConnectFailed");
+    let closed = EndReason::Closed(CloseReason::TooOld);
+    assert_eq!(closed.to_string(), "TooOld");
+    assert_eq!(GiveUpReason::Rejected.to_string(), "Rejected");
+}
