@@ -57,6 +57,8 @@ mod fingerprint;
 mod laws;
 mod link;
 mod model;
+#[cfg(test)]
+mod perturbed;
 mod replay;
 mod roster;
 mod script;

@@ -75,7 +75,7 @@ pub enum RosterCall<K = Who> {
 
 impl<K> RosterCall<K> {
     /// The same about whom `name` says.
-    fn about<J>(self, name: impl FnOnce(K) -> J) -> RosterCall<J> {
+    pub(in crate::testing) fn about<J>(self, name: impl FnOnce(K) -> J) -> RosterCall<J> {
         match self {
             Self::Insert(value) => RosterCall::Insert(value),
             Self::Received(who) => RosterCall::Received(name(who)),
@@ -93,7 +93,7 @@ impl<K> RosterCall<K> {
         }
     }
 
-    const fn who(&self) -> Option<&K> {
+    pub(in crate::testing) const fn who(&self) -> Option<&K> {
         match self {
             Self::Received(who)
             | Self::HeartbeatReceived(who)
@@ -106,7 +106,7 @@ impl<K> RosterCall<K> {
         }
     }
 
-    const fn name(&self) -> &'static str {
+    pub(in crate::testing) const fn name(&self) -> &'static str {
         match self {
             Self::Insert(_) => "insert",
             Self::Received(_) => "received",

@@ -4,6 +4,8 @@
 mod checked;
 mod drain;
 mod model;
+#[cfg(test)]
+mod perturbed;
 mod script;
 mod sessions;
 
