@@ -37,13 +37,21 @@ const WHOLE: u64 = 150_000;
 
 fn searched(connections: usize, budget: u64) {
     let (mut verdicts, mut rests) = (0, 0);
-    for setting in settings(connections) {
+    for setting in settings(connections)
+        .into_iter()
+        .filter(|s| std::env::var("ONLY").is_ok_and(|o| o == s.name))
+    {
         let found = search(&setting, budget);
         println!("N = {connections}, {:<14} {found}", setting.name);
         verdicts += found.verdicts;
         rests += found.rests;
     }
     assert!(verdicts > 0 && rests > 0, "nothing was compared");
+}
+
+#[test]
+fn one_whole() {
+    searched(1, std::env::var("BUDGET").unwrap().parse().unwrap());
 }
 
 #[test]

@@ -238,6 +238,15 @@ mod tests {
     }
 
     #[test]
+    fn at_rest_is_who_has_nothing_in_flight_and_nothing_put_off() {
+        for tick in [0, 5, u64::from(TICKS)] {
+            assert!(Flush::new(tick).is_at_rest());
+            assert!(!Flush::new(tick).put_off().is_at_rest());
+            assert!(!Flush::asked(tick).is_at_rest());
+        }
+    }
+
+    #[test]
     fn a_flush_keeps_what_is_in_flight_and_forgets_what_was_put_off() {
         let asked = Flush::asked(5).put_off().flushed(9);
         assert!(asked.is_in_flight() && !asked.is_put_off());

@@ -206,6 +206,22 @@ mod tests {
     }
 
     #[test]
+    fn a_new_level_tells_what_is_below() {
+        let mut bits = Bits::new();
+        bits.grow(WORD);
+        bits.insert(5);
+        bits.grow(2 * WORD);
+        assert_eq!((bits.next(0), bits.next(6)), (Some(5), None));
+    }
+
+    #[test]
+    fn what_is_reserved_is_room() {
+        let mut bits = Bits::new();
+        bits.reserve(100 * WORD);
+        assert!(bits.words.capacity() >= 100);
+    }
+
+    #[test]
     fn what_was_reserved_behaves_as_what_grew() {
         let mut bits = Bits::new();
         bits.grow(4);

@@ -159,6 +159,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_reserved_is_room() {
+        let mut dues = Dues::new();
+        dues.reserve(100);
+        assert!(dues.groups.capacity() >= 100);
+    }
+
+    #[test]
     fn agrees_with_a_plain_list() {
         agrees(Dues::new());
         for reserved in [1, 16, 17, 300, 20_000] {

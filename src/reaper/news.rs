@@ -88,7 +88,7 @@ impl<T> Reaper<T> {
 
     /// The tick of an instant that is past, be it long ago.
     #[cfg(feature = "std")]
-    fn tick_of(&self, at: Timestamp) -> u64 {
+    pub(super) fn tick_of(&self, at: Timestamp) -> u64 {
         if at.as_nanos() < self.ticks.start(1) {
             return 0;
         }

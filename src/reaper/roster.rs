@@ -447,6 +447,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_reserved_is_room_for_values_too() {
+        let mut roster = Roster::<u32>::new();
+        roster.reserve(1000);
+        assert!(roster.values.places.capacity() >= 1000);
+    }
+
+    #[test]
+    fn bits_of_no_generation_are_no_key() {
+        let (index, generation) = (3 << GENERATION_BITS, 1);
+        assert_eq!(Key::from_bits(index), None);
+        let key = Key::from_bits(index | generation).unwrap();
+        assert_eq!((key.index(), key.generation()), (3, 1));
+    }
+
+    #[test]
     fn a_slot_whose_generations_are_used_up_is_retired() {
         let mut roster = Roster::new();
         for _ in 0..LAST_GENERATION {

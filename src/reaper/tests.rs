@@ -240,3 +240,63 @@ fn nobody_is_due_before_the_group_is() {
         }
     }
 }
+
+#[test]
+fn there_is_as_much_beside_the_slots_as_slots() {
+    let config = Config::server().with_flood(Duration::from_secs(1), 3);
+    let config = config.with_max_age(Duration::from_secs(1000));
+    let mut reaper = Reaper::new(config.build().unwrap(), 1, instant(0)).unwrap();
+    for name in 0..300 {
+        let key = reaper.insert(name, instant(0));
+        reaper.exempt(key, instant(0));
+        let places = reaper.roster.places();
+        assert_eq!(reaper.dues.len() * GROUP, places);
+        for column in [
+            reaper.flushes.len(),
+            reaper.buckets.len(),
+            reaper.retirements.len(),
+            reaper.silences.len(),
+        ] {
+            assert_eq!(column, places);
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn what_is_old_stays_old_when_it_is_told_again() {
+    let start = 1 << 50;
+    let config = Config::server().build().unwrap();
+    let mut reaper = Reaper::new(config, 1, instant(start)).unwrap();
+    let first = reaper.ticks.start(1);
+    assert_eq!(reaper.tick_of(instant(0)), 0);
+    assert_eq!(reaper.tick_of(instant(first - 1)), 0);
+    assert_eq!(reaper.tick_of(instant(first)), 1);
+
+    assert_eq!(reaper.last_link(), 0);
+    let key = reaper.insert(0, instant(start));
+    reaper.insert(1, instant(start));
+    assert_eq!(reaper.last_link(), 2);
+
+    // News of the same flush does not undo what was put off since.
+    let index = key.index();
+    reaper.flushes[index] = reaper.flushes[index].put_off();
+    let news = news::News {
+        sent: Some(instant(start)),
+        ..Default::default()
+    };
+    reaper.learn(index, &|_| news);
+    assert!(reaper.flushes[index].is_put_off());
+}
+
+#[test]
+fn evidence_is_later_than_the_amnesties_before_it() {
+    let config = Config::server().build().unwrap();
+    let mut reaper = Reaper::<u32>::new(config, 1, instant(0)).unwrap();
+    let at = |secs: u64| instant(secs * 1_000_000_000);
+    reaper.resumed(at(10));
+    let tick = reaper.amnesties.younger.unwrap().tick;
+    assert_eq!(reaper.amnesties.passed(at(9), tick), tick);
+    assert_eq!(reaper.amnesties.passed(at(10), tick), tick + 1);
+    assert_eq!(reaper.amnesties.passed(at(10), tick + 9), tick + 9);
+}

@@ -232,7 +232,10 @@ fn iter_goes_by_place_and_gives_each_once() {
     assert!((&roster).into_iter().eq(roster.iter()));
 
     let mut some = roster.iter();
+    assert_eq!((some.len(), some.size_hint()), (333, (333, Some(333))));
     some.next();
+    assert_eq!(some.size_hint(), (332, Some(332)));
+    assert_eq!(format!("{some:?}"), "Iter { place: 2, .. }");
     assert!(some.clone().eq(some), "a clone goes on from where it was");
 }
 

@@ -234,6 +234,22 @@ fn looking_at_who_needs_nothing_is_work_too() {
 }
 
 #[test]
+fn a_round_by_many_that_need_no_beat_comes_a_thousand_at_a_time() {
+    let config = beating().with_spread_first_beat(true);
+    let mut roster = roster(config.with_stall_tolerance(secs(100)));
+    let keys: Vec<_> = (0..20_000).map(|name| roster.insert(name, at(0))).collect();
+    for key in &keys {
+        roster.sent(*key, at(9));
+    }
+    let mut pauses = 0;
+    while !batch(&mut roster, at_ms(9_500)).is_last {
+        pauses += 1;
+    }
+    assert!(pauses >= 10, "{pauses} pauses");
+    assert!(roster.deadline() > Some(at_ms(9_500)));
+}
+
+#[test]
 fn polls_too_many_change_nothing() {
     let config = Config::server()
         .with_silence_timeout(secs(70))

@@ -26,9 +26,10 @@ pub const START: u64 = 1_000_000_000_000_000_000;
 const INSTANTS: core::ops::Range<u128> = 900_000_000_000_000_000..10_000_000_000_000_000_000;
 
 /// What grows for ever and decides nothing: totals, and who it is.
-const TOTALS: [&str; 7] = [
+const TOTALS: [&str; 8] = [
     "value",
     "stalls",
+    "visited",
     "beats",
     "inserted",
     "removed",
@@ -111,7 +112,7 @@ impl Canon {
         let whole = write!(sink, "{reaper:?}");
         assert!(whole.is_err(), "the text of a watched roster has changed");
         self.read();
-        self.hash(u128::from(reach))
+        self.hash(u128::from(more[0]), u128::from(reach))
     }
 
     /// Makes tokens of the text.
@@ -185,15 +186,36 @@ impl Canon {
         self.orders.dedup();
     }
 
-    fn hash(&self, reach: u128) -> u128 {
-        // How far each instant is from the first, with no gap beyond the reach.
-        let mut places = Vec::with_capacity(self.instants.len());
-        let (mut last, mut place) = (None, 0);
-        for at in &self.instants {
-            place += last.map_or(0, |last: u128| (at - last).min(reach));
-            last = Some(*at);
-            places.push(place);
-        }
+    pub fn show(&self) -> String {
+        self.tokens
+            .iter()
+            .map(|token| match token {
+                Token::Text(a, b) => self.text[*a..*b].to_owned(),
+                Token::Instant(at) => format!(
+                    "<{}>",
+                    (*at as i128 - *self.instants.last().unwrap() as i128) / 1024
+                ),
+                Token::Order(n) => format!("({})", self.orders.binary_search(n).unwrap()),
+            })
+            .collect()
+    }
+
+    fn hash(&self, now: u128, reach: u128) -> u128 {
+        // How far each instant is from now; of those beyond the reach only the
+        // order tells.
+        let beyond = |at: u128| at.abs_diff(now) > reach;
+        let passed = self.instants.partition_point(|at| *at < now);
+        let old = self.instants[..passed].partition_point(|at| beyond(*at));
+        let places = self.instants.iter().enumerate().map(|(index, at)| {
+            if index < old {
+                index as u128
+            } else if *at <= now + reach {
+                (1 << 64) + at - now.saturating_sub(reach)
+            } else {
+                (1 << 65) + index as u128 - self.instants.len() as u128
+            }
+        });
+        let places: Vec<u128> = places.collect();
         let mut hashers = [DefaultHasher::new(), DefaultHasher::new()];
         hashers[1].write_u8(1);
         for hasher in &mut hashers {

@@ -347,6 +347,17 @@ pub fn search(setting: &Setting, budget: u64) -> Found {
             break;
         }
         (last, found.front) = (found.transitions, front.len());
+        eprint!("{} ", front.len());
+        if std::env::var("DUMP").is_ok_and(|d| d.parse::<usize>().unwrap() == found.depth) {
+            let world = revisit(&starts, &origins, front[0], setting);
+            world.name(&mut canon, reach);
+            println!(
+                "DEPTH {} front {}\n{}",
+                found.depth,
+                front.len(),
+                canon.show()
+            );
+        }
         for state in core::mem::take(&mut front) {
             let world = revisit(&starts, &origins, state, setting);
             for step in world.steps(setting) {

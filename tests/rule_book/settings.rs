@@ -95,6 +95,12 @@ pub fn settings(most: usize) -> Vec<Setting> {
         setting("silence", bare(), none),
         setting("hello", bare().with_hello_timeout(units(HELLO)), none),
         setting("max_age", bare().with_max_age(units(AGE)), none),
+        setting(
+            "flood alone",
+            bare().without_silence_timeout().with_flood(units(GAP), 1),
+            beats,
+        ),
+        setting("beats alone", beating().without_silence_timeout(), flushes),
         setting("flood", bare().with_flood(units(GAP), 1), beats),
         setting("beats", beating(), flushes),
         setting(
