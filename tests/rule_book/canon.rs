@@ -5,11 +5,12 @@
 //! beside it. Of that text are taken for the same
 //!
 //! - instants, which are told by their size (the clock starts at
-//!   [`START`]): how far each is from its neighbours counts, up to a distance
-//!   beyond all limits;
+//!   [`START`]): how far each is from now counts, and of those further away than
+//!   any limit reaches only the order;
 //! - the numbers of inputs, of which the order counts;
 //! - totals, values and the generations of keys, which are left out: nothing
-//!   that is drawn hangs on them here.
+//!   that is drawn hangs on them here; and how many were looked at since the
+//!   last pause, which so few do not come to.
 //!
 //! Everything else counts to the letter, so that what this does not know keeps
 //! two states apart. Not in the text are the second roster, which is polled
@@ -184,20 +185,6 @@ impl Canon {
         self.instants.dedup();
         self.orders.sort_unstable();
         self.orders.dedup();
-    }
-
-    pub fn show(&self) -> String {
-        self.tokens
-            .iter()
-            .map(|token| match token {
-                Token::Text(a, b) => self.text[*a..*b].to_owned(),
-                Token::Instant(at) => format!(
-                    "<{}>",
-                    (*at as i128 - *self.instants.last().unwrap() as i128) / 1024
-                ),
-                Token::Order(n) => format!("({})", self.orders.binary_search(n).unwrap()),
-            })
-            .collect()
     }
 
     fn hash(&self, now: u128, reach: u128) -> u128 {

@@ -35,6 +35,9 @@ pub struct Setting {
     /// How many connections there are at most.
     pub most: usize,
     pub calls: Calls,
+    /// The driver polls at each deadline, and makes its calls at most a unit
+    /// after the one before.
+    pub is_punctual: bool,
 }
 
 /// Which calls are made beside inserting, removing, bytes and polls.
@@ -67,6 +70,8 @@ enum When {
     Half,
     /// Earlier than the call before.
     Back,
+    /// A unit later, but not after the deadline.
+    Next,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +159,10 @@ impl World {
             When::Borne => borne,
             When::Stall => after(borne, 1),
             When::Half => after(now, setting.longest / 2),
+            When::Next => {
+                let next = after(now, 1);
+                next.filter(|next| due.is_none_or(|due| *next <= due))
+            }
         };
         // What is not later is now.
         at.filter(|at| *at > self.now)
@@ -191,22 +200,28 @@ impl World {
         if with.flushes {
             polls.push(What::Poll { flushes: false });
         }
-        let whens = [When::Now, When::Deadline, When::Stall];
-        let odd = [
-            When::Before,
-            When::After,
-            When::Borne,
-            When::Half,
-            When::Back,
-        ];
+        let (whens, odd): (&[When], &[When]) = if setting.is_punctual {
+            (&[When::Now, When::Next], &[])
+        } else {
+            (
+                &[When::Now, When::Deadline, When::Stall],
+                &[
+                    When::Before,
+                    When::After,
+                    When::Borne,
+                    When::Half,
+                    When::Back,
+                ],
+            )
+        };
         // A connection is taken out at no instant of its own.
         let removals = (0..self.keys.len()).map(What::Remove);
         let pair = |when: When, what: &What| (when, *what);
         let mut steps: Vec<Step> = removals.map(|what| (When::Now, what)).collect();
-        for when in whens {
+        for when in whens.iter().copied() {
             steps.extend(calls.iter().chain(&polls).map(|what| pair(when, what)));
         }
-        for when in odd {
+        for when in odd.iter().copied() {
             steps.extend(polls.iter().map(|what| pair(when, what)));
         }
         steps.retain(|(when, _)| self.instant(*when, setting).is_some());
@@ -322,8 +337,11 @@ fn starts(setting: &Setting) -> Vec<World> {
     starts
 }
 
-/// Searches breadth-first, level by level, while a level is likely to stay
-/// within so many transitions in all.
+/// Two calls are looked into whatever they cost.
+const LEAST: usize = 2;
+
+/// Searches breadth-first, level by level, until there is no new state, or as
+/// long as a level is likely to stay within the budget of transitions in all.
 pub fn search(setting: &Setting, budget: u64) -> Found {
     // The longest sum that is ever compared: a limit, what is lost to ticks and
     // to the lateness of a poll.
@@ -343,21 +361,10 @@ pub fn search(setting: &Setting, budget: u64) -> Found {
         // Each state has about as many steps as those of the last level had.
         let cost = (found.transitions - last) * front.len() as u64;
         let likely = cost.checked_div(found.front as u64).unwrap_or(0);
-        if found.transitions + likely > budget {
+        if found.depth >= LEAST && found.transitions + likely > budget {
             break;
         }
         (last, found.front) = (found.transitions, front.len());
-        eprint!("{} ", front.len());
-        if std::env::var("DUMP").is_ok_and(|d| d.parse::<usize>().unwrap() == found.depth) {
-            let world = revisit(&starts, &origins, front[0], setting);
-            world.name(&mut canon, reach);
-            println!(
-                "DEPTH {} front {}\n{}",
-                found.depth,
-                front.len(),
-                canon.show()
-            );
-        }
         for state in core::mem::take(&mut front) {
             let world = revisit(&starts, &origins, state, setting);
             for step in world.steps(setting) {

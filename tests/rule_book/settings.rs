@@ -6,6 +6,7 @@ use super::search::{Calls, Setting, units};
 
 /// In units: a silence is borne for four ticks.
 const SILENCE: u64 = 4;
+const SHORT: u64 = 2;
 const HELLO: u64 = 2;
 const INTERVAL: u64 = 3;
 const WRITE: u64 = 2;
@@ -55,8 +56,8 @@ fn idle(config: &Config) -> Vec<&'static str> {
     idle
 }
 
-/// For so many connections.
-pub fn settings(most: usize) -> Vec<Setting> {
+/// One limit or duty after the other, for so many connections.
+fn all(most: usize, is_punctual: bool) -> Vec<Setting> {
     let setting = |name, config: ConfigBuilder, calls| {
         let config = config.build().unwrap();
         Setting {
@@ -71,6 +72,7 @@ pub fn settings(most: usize) -> Vec<Setting> {
             idle: idle(&config),
             most,
             calls,
+            is_punctual,
         }
     };
     let none = Calls::default();
@@ -91,17 +93,17 @@ pub fn settings(most: usize) -> Vec<Setting> {
         stale: true,
         ..none
     };
+    let flooding = bare().with_flood(units(GAP), 1);
     vec![
         setting("silence", bare(), none),
+        Setting {
+            longest: SHORT,
+            ..setting("short", bare().with_silence_timeout(units(SHORT)), none)
+        },
         setting("hello", bare().with_hello_timeout(units(HELLO)), none),
         setting("max_age", bare().with_max_age(units(AGE)), none),
-        setting(
-            "flood alone",
-            bare().without_silence_timeout().with_flood(units(GAP), 1),
-            beats,
-        ),
-        setting("beats alone", beating().without_silence_timeout(), flushes),
-        setting("flood", bare().with_flood(units(GAP), 1), beats),
+        setting("flood", flooding.without_silence_timeout(), beats),
+        setting("flood, silence", flooding, beats),
         setting("beats", beating(), flushes),
         setting(
             "beats, spread",
@@ -115,4 +117,39 @@ pub fn settings(most: usize) -> Vec<Setting> {
             ..setting("coarse", bare(), none)
         },
     ]
+}
+
+/// Those of which all states can be had: with a driver that is never late, and
+/// for one connection with any.
+pub fn whole(most: usize, is_punctual: bool) -> Vec<Setting> {
+    let names: &[&str] = match (most, is_punctual) {
+        (1, true) => &[
+            "silence",
+            "hello",
+            "max_age",
+            "flood",
+            "flood, silence",
+            "drain",
+            "coarse",
+        ],
+        (1, false) => &["silence", "hello", "max_age", "flood", "coarse"],
+        (2, true) => &["silence", "max_age", "coarse"],
+        (3, true) => &["short"],
+        _ => &[],
+    };
+    let mut settings = all(most, is_punctual);
+    settings.retain(|setting| names.contains(&setting.name));
+    settings
+}
+
+/// The few of them that are small.
+pub fn small() -> Vec<Setting> {
+    let mut settings = whole(1, true);
+    settings.retain(|setting| !["flood, silence", "drain"].contains(&setting.name));
+    settings
+}
+
+/// All, with a driver that may be late: to some depth.
+pub fn deep(most: usize) -> Vec<Setting> {
+    all(most, false)
 }
