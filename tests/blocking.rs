@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nabiz::blocking::{Clock, Link, LinkEvent, Pulse, SendError, Transport};
+use nabiz::blocking::{Clock, Link, LinkEvent, Pulse, SendError, Transport, random_seed};
 use nabiz::{
     Backoff, CloseReason, Config, ConfigBuilder, EndReason, Event, GiveUpReason, HeartbeatId,
     Jitter, Phase,
@@ -456,8 +456,7 @@ fn a_handle_reaches_a_link_that_waits() {
     other.join().unwrap();
 }
 
-#[test]
-fn reconnect_now_moves_the_dial() {
+fn moves_the_dial(hurry: impl FnOnce(&mut Link<TcpStream>)) {
     let (listener, address) = listener();
     drop(listener);
     let growing = config().build().unwrap().backoff().unwrap();
@@ -470,9 +469,106 @@ fn reconnect_now_moves_the_dial() {
         panic!("no second failure");
     };
     assert_eq!(after, millis(2000));
-    link.reconnect_now();
+    hurry(&mut link);
     assert_eq!(next(&mut link), Some(Seen::Retry(millis(50), 2)));
     assert!(matches!(next(&mut link), Some(Seen::Down(.., 3))));
+}
+
+#[test]
+fn reconnect_now_moves_the_dial() {
+    moves_the_dial(Link::reconnect_now);
+    moves_the_dial(|link| link.handle().reconnect_now());
+}
+
+#[test]
+fn a_handle_is_heard_though_the_peer_says_nothing() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let mute = config().without_interval().without_silence_timeout();
+    let mut link = link(address, mute);
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    let handle = link.handle();
+    let other = thread::spawn(move || {
+        thread::sleep(millis(300));
+        handle.shutdown();
+    });
+    let start = Instant::now();
+    while next(&mut link).is_some() {}
+    assert!(start.elapsed() < millis(5000), "{:?}", start.elapsed());
+    other.join().unwrap();
+    server.join().unwrap();
+}
+
+/// The time on a processor of this thread so far, in ticks of a hundredth.
+#[cfg(target_os = "linux")]
+fn ticks_worked() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    // The second field is the thread's name, in parentheses.
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap()..].split(' ').collect();
+    fields[12].parse::<u64>().unwrap() + fields[13].parse::<u64>().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_link_that_waits_sleeps() {
+    let (listener, address) = listener();
+    drop(listener);
+    let slow = Backoff::new()
+        .with_initial(millis(1000))
+        .with_jitter(Jitter::None);
+    let mut link = link(address, config().with_backoff(slow));
+    assert!(matches!(next(&mut link), Some(Seen::Down(.., 1))));
+    let before = ticks_worked();
+    assert!(matches!(next(&mut link), Some(Seen::Down(.., 2))));
+    let worked = ticks_worked() - before;
+    assert!(worked < 20, "{worked} hundredths of a second");
+}
+
+#[test]
+fn more_may_wait_to_be_written_if_it_is_said() {
+    const MANY: usize = 16 << 20;
+    let (listener, address) = listener();
+    let mut link = link(address, config());
+    link.set_send_limit(2 * MANY);
+    assert_eq!(next(&mut link), Some(Seen::Up(0)));
+    let _peer = listener.accept().unwrap();
+    // No socket takes as much from who reads nothing.
+    link.send(&vec![0; MANY]).unwrap();
+    link.send(b"one more").unwrap();
+    link.set_send_limit(1);
+    assert_eq!(link.send(b"and one more"), Err(SendError::Full));
+}
+
+#[test]
+fn limits_are_refused_as_of_a_session() {
+    let (_listener, address) = listener();
+    let mut link = link(address, config());
+    let mut limits = config().build().unwrap().limits();
+    limits.silence_timeout = Some(Duration::ZERO);
+    let refused = link.set_limits(limits).unwrap_err();
+    assert_eq!(refused.field(), "silence_timeout");
+}
+
+#[test]
+fn what_is_there_can_be_shown() {
+    let (_listener, address) = listener();
+    let link = link(address, config());
+    assert!(format!("{link:?}").starts_with("Link { engine: "));
+    assert_eq!(format!("{:?}", link.handle()), "LinkHandle { .. }");
+    assert_eq!(SendError::NotConnected.to_string(), "the link is not up");
+    let full = SendError::Full.to_string();
+    assert!(full.starts_with("too much waits"), "{full}");
+}
+
+#[test]
+fn seeds_and_clocks_are_what_they_are_called() {
+    assert_ne!(random_seed(), random_seed());
+    // Counted from now on, not from when the machine was started.
+    let clock = Clock::monotonic();
+    assert!(clock.now().since_epoch() < millis(30_000));
 }
 
 #[cfg(unix)]
@@ -544,6 +640,8 @@ fn a_link_of_no_use_is_dropped_and_dialled_again() {
         (ended, listener.accept())
     });
     let mut link = link(address, config());
+    // Of no link yet it says nothing.
+    link.report(Event::Disconnected);
     assert_eq!(next(&mut link), Some(Seen::Up(0)));
     link.report(Event::Disconnected);
     assert_eq!(link.send(b"late"), Err(SendError::NotConnected));
