@@ -58,7 +58,10 @@ pub fn build(copy: &Path, changes: &[Change], options: &[String]) -> Built {
             (is_built, messages) = cargo(copy, &["test", "--no-run"], options);
         }
         if is_built {
-            let left: Vec<usize> = files.values().flat_map(|woven| woven.left.clone()).collect();
+            let left: Vec<usize> = files
+                .values()
+                .flat_map(|woven| woven.left.clone())
+                .collect();
             let woven = (0..changes.len())
                 .filter(|number| !unviable.contains(number) && !left.contains(number))
                 .collect();
@@ -69,7 +72,7 @@ pub fn build(copy: &Path, changes: &[Change], options: &[String]) -> Built {
                 left,
             };
         }
-        let errors = errors(&messages, &files);
+        let errors = errors(&messages, &files, changes);
         let before = unviable.len() + constant.len();
         unviable.extend(errors.unviable);
         constant.extend(errors.constant);
@@ -100,7 +103,10 @@ fn cargo(copy: &Path, command: &[&str], options: &[String]) -> (bool, Vec<Value>
         .expect("cargo runs");
     let text = String::from_utf8_lossy(&output.stdout);
     let messages = text.lines().map(serde_json::from_str);
-    (output.status.success(), messages.filter_map(Result::ok).collect())
+    (
+        output.status.success(),
+        messages.filter_map(Result::ok).collect(),
+    )
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -131,7 +137,7 @@ pub(crate) fn woven(number: u32) -> bool {{
     )
 }
 
-fn errors(messages: &[Value], files: &BTreeMap<&str, Woven>) -> Errors {
+fn errors(messages: &[Value], files: &BTreeMap<&str, Woven>, changes: &[Change]) -> Errors {
     let mut errors = Errors::default();
     for message in messages {
         let message = &message["message"];
@@ -152,23 +158,36 @@ fn errors(messages: &[Value], files: &BTreeMap<&str, Woven>) -> Errors {
             let spans = spans.iter().filter(|span| span["is_primary"] == *primary);
             spans.filter_map(|span| change_at(span, files)).next()
         });
-        match found {
-            Some(number) => {
-                errors.unviable.insert(number);
-            }
-            None => {}
-        }
+        // Without an arm the match does not cover everything: try the next.
+        let is_arm = |number: &usize| changes[*number].genre == "MatchArm";
+        let found = found.or_else(|| {
+            let (woven, start, _) = located(spans.first()?, files)?;
+            let after = woven
+                .regions
+                .iter()
+                .filter(|(range, _)| range.start > start);
+            after.map(|(_, number)| *number).find(is_arm)
+        });
+        errors.unviable.extend(found);
     }
     errors
 }
 
 fn change_at(span: &Value, files: &BTreeMap<&str, Woven>) -> Option<usize> {
+    let (woven, start, end) = located(span, files)?;
+    let mut regions = woven.regions.iter();
+    let (_, number) = regions.find(|(range, _)| range.start <= start && end <= range.end)?;
+    Some(*number)
+}
+
+/// The file, and from where to where in it.
+fn located<'a>(
+    span: &Value,
+    files: &'a BTreeMap<&str, Woven>,
+) -> Option<(&'a Woven, usize, usize)> {
     let woven = files.get(span["file_name"].as_str()?)?;
     let at = |name: &str| usize::try_from(span[name].as_u64()?).ok();
-    let (start, end) = (at("byte_start")?, at("byte_end")?);
-    let within = |(range, _): &&(std::ops::Range<usize>, usize)| range.start <= start && end <= range.end;
-    let (_, number) = woven.regions.iter().find(within)?;
-    Some(*number)
+    Some((woven, at("byte_start")?, at("byte_end")?))
 }
 
 /// The test programs, the library's own first.
@@ -176,7 +195,10 @@ fn programs(messages: &[Value], options: &[String]) -> Vec<PathBuf> {
     let mut found: Vec<(usize, PathBuf)> = Vec::new();
     for message in messages {
         if let Some(program) = message["executable"].as_str() {
-            let name = format!("--test={}", message["target"]["name"].as_str().unwrap_or("?"));
+            let name = format!(
+                "--test={}",
+                message["target"]["name"].as_str().unwrap_or("?")
+            );
             let order = options.iter().position(|option| *option == name);
             found.push((order.map_or(0, |order| order + 1), program.into()));
         }

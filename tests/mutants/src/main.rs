@@ -59,7 +59,9 @@ fn main() {
     };
     let number = |name: &str, usual: u64| {
         let text = std::env::var(name).ok();
-        text.map_or(usual, |text| text.parse().expect("JOBS and LIMIT are numbers"))
+        text.map_or(usual, |text| {
+            text.parse().expect("JOBS and LIMIT are numbers")
+        })
     };
     let list = fs::read(list).expect("the list can be read");
     let list: Value = serde_json::from_slice(&list).expect("the list is JSON");
@@ -71,8 +73,13 @@ fn main() {
 
     let copy = Path::new(copy);
     let built = build::build(copy, &changes, options);
-    let (caught, timeout, missed) =
-        trial::trials(copy, &built, number("JOBS", 2), number("LIMIT", 60), &changes);
+    let (caught, timeout, missed) = trial::trials(
+        copy,
+        &built,
+        number("JOBS", 2),
+        number("LIMIT", 60),
+        &changes,
+    );
     fs::create_dir_all(out).expect("a place for the lists");
     let kinds = [
         ("caught", &caught),

@@ -73,7 +73,11 @@ fn run(copy: &Path, built: &Built, number: usize, limit: u64) -> Outcome {
     for program in &built.programs {
         let mut command = Command::new("bash");
         command
-            .args(["-c", "ulimit -v $1; exec timeout --signal=KILL \"$2\" \"$3\"", "bash"])
+            .args([
+                "-c",
+                "ulimit -v $1; exec timeout --signal=KILL \"$2\" \"$3\"",
+                "bash",
+            ])
             .args([MEMORY.to_string(), limit.to_string()])
             .arg(program)
             .current_dir(copy)
