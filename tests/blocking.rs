@@ -556,7 +556,7 @@ fn limits_are_refused_as_of_a_session() {
 fn what_is_there_can_be_shown() {
     let (_listener, address) = listener();
     let link = link(address, config());
-    assert!(format!("{link:?}").starts_with("Link { engine: "));
+    assert!(format!("{link:?}").starts_with("Link { engine: Engine { session: "));
     assert_eq!(format!("{:?}", link.handle()), "LinkHandle { .. }");
     assert_eq!(SendError::NotConnected.to_string(), "the link is not up");
     let full = SendError::Full.to_string();

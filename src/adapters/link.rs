@@ -587,3 +587,25 @@ impl fmt::Debug for Engine {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_flushes_that_come_late_the_heartbeats_is_told() {
+        let at = |secs| Timestamp::from_epoch(Duration::from_secs(secs)).unwrap();
+        let config = Config::client().build().unwrap();
+        for events in [
+            [Event::Sent, Event::HeartbeatSent],
+            [Event::HeartbeatSent, Event::Sent],
+        ] {
+            let mut engine = Engine::new(config, 1, Box::new(|_, _| {}), at(0)).unwrap();
+            // The first dial is due at once, so all of this is late.
+            for event in events {
+                engine.flushed(event, at(1));
+            }
+            assert_eq!(engine.flushed_late, Some(Event::HeartbeatSent));
+        }
+    }
+}

@@ -332,3 +332,23 @@ fn wake(waker: Option<Waker>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_keeps_the_number_that_its_chances_hang_on() {
+        let config = Config::server().build().unwrap();
+        let (registry, _driver) = crate::blocking::Registry::new(config).unwrap();
+        let leases = [(); 3].map(|()| registry.register());
+        let numbers = leases
+            .each_ref()
+            .map(|lease| lease.row.mail(lease.seat).link);
+        let first = numbers[0];
+        assert_eq!(numbers, [first, first + 1, first + 2]);
+        assert!(format!("{registry:?}").starts_with("Registry { reaper: Reaper { "));
+    }
+}
