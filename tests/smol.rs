@@ -12,9 +12,9 @@
 )]
 
 use core::future::{Future, pending, poll_fn};
-use core::pin::pin;
-use core::task::{Context, Waker};
-use std::io::{Read, Write};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, Waker};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Instant;
@@ -438,4 +438,61 @@ fn all_of_it_may_move_between_threads() {
     is_send(&handle.changed());
     is_send(&link.next(&mut [0; 64]));
     is_send(&link.shutdown());
+}
+
+/// A stream that keeps what is written until it is flushed.
+struct Held {
+    read: TcpStream,
+    write: smol::io::BufWriter<TcpStream>,
+}
+
+impl smol::io::AsyncRead for Held {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.read).poll_read(cx, buffer)
+    }
+}
+
+impl smol::io::AsyncWrite for Held {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.write).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_close(cx)
+    }
+}
+
+#[test]
+fn what_a_stream_holds_back_is_flushed() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(millis(5000))).unwrap();
+        let mut beat = [0];
+        stream.read_exact(&mut beat).map(|()| beat)
+    });
+    let connect = move || async move {
+        let read = TcpStream::connect(address).await?;
+        let write = smol::io::BufWriter::new(read.clone());
+        Ok(Held { read, write })
+    };
+    let patient = config().without_silence_timeout().build().unwrap();
+    let mut link = Link::new(patient, ping, connect).unwrap();
+    block_on(async {
+        let mut buffer = [0; 64];
+        while !matches!(link.next(&mut buffer).await, Some(LinkEvent::Down { .. })) {}
+    });
+    assert_eq!(server.join().unwrap().unwrap(), *b"!");
 }
