@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use nabiz::blocking::{Clock, Link, LinkEvent, Pulse, SendError, Transport, random_seed};
 use nabiz::{
-    Backoff, CloseReason, Config, ConfigBuilder, EndReason, Event, GiveUpReason, HeartbeatId,
-    Jitter, Phase,
+    Action, Backoff, CloseReason, Config, ConfigBuilder, EndReason, Event, GiveUpReason,
+    HeartbeatId, Jitter, Phase,
 };
 
 #[path = "common/sockets.rs"]
@@ -657,6 +657,37 @@ fn a_link_of_no_use_is_dropped_and_dialled_again() {
     let (ended, again) = server.join().unwrap();
     assert!(matches!(ended, Ok(0)), "{ended:?}");
     drop(again);
+}
+
+#[test]
+fn a_pulse_beats_and_closes_at_its_limit() {
+    let config = Config::server()
+        .with_interval(millis(100))
+        .with_silence_timeout(millis(500))
+        .with_stall_tolerance(millis(5000));
+    let mut pulse = Pulse::new(config.build().unwrap());
+    let start = Instant::now();
+    let mut beats = 0;
+    let reason = loop {
+        match pulse.poll() {
+            Some(Action::SendHeartbeat { .. }) => {
+                beats += 1;
+                pulse.handle(Event::HeartbeatSent);
+            }
+            Some(Action::Close(reason)) => break reason,
+            None => thread::sleep(pulse.timeout().unwrap()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let took = start.elapsed();
+    assert_eq!(reason, CloseReason::PeerSilent);
+    assert!(took >= millis(500) && took < millis(5000), "{took:?}");
+    assert!(beats >= 3, "{beats}");
+    let mut limits = pulse.session().config().limits();
+    limits.interval = Some(Duration::ZERO);
+    assert!(pulse.set_limits(limits).is_err());
+    pulse.handle(Event::Disconnected);
+    assert_eq!(pulse.poll(), None);
 }
 
 #[test]

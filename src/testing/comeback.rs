@@ -148,3 +148,24 @@ impl Wait {
             && floor.is_none_or(|floor| floor.until <= now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policys_draw_shows_where_nothing_moves_it() {
+        let wait = Wait::new(Backoff::new(), Range::exactly(7));
+        let floor = Some(Floor { until: 10, span: 5 });
+        assert!(wait.is_plain(None, 0));
+        assert!(!wait.is_plain(floor, 9));
+        assert!(wait.is_plain(floor, 10));
+
+        let mut hurried = wait;
+        hurried.hurry();
+        assert!(!hurried.is_plain(None, 0));
+        let mut announced = wait;
+        announced.announced(7, 0);
+        assert!(!announced.is_plain(None, 0));
+    }
+}

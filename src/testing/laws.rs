@@ -189,13 +189,12 @@ impl Checked {
     pub fn set_limits(&mut self, limits: Limits, now: Timestamp) -> Result<(), ConfigError> {
         self.record(Call::SetLimits(limits), now);
         let deadline = self.session.deadline();
-        let config = *self.session.config();
+        let before = (deadline, *self.session.config());
         let result = self.session.set_limits(limits, now);
         self.gave(Gave::Limits(result));
         if result.is_err() {
             // An error changes nothing, the time that was seen neither.
-            let same = self.session.deadline() == deadline && *self.session.config() == config;
-            if !same {
+            if (self.session.deadline(), *self.session.config()) != before {
                 self.demand(broken(8, "a refused change changed something".into()));
             }
             return result;
@@ -462,6 +461,89 @@ mod tests {
             replay
                 .to_string()
                 .starts_with("session client interval=none seed=7 at 10s poll")
+        );
+    }
+
+    /// The law that a run breaks, and how.
+    fn breaks(run: impl FnOnce() + std::panic::UnwindSafe) -> Vec<alloc::string::String> {
+        let told = report(run);
+        told.lines().take(1).map(Into::into).collect()
+    }
+
+    /// A checker that knows what was, of a session that begins anew.
+    fn anew(checked: &mut Checked) {
+        let other = Checked::new(grace(5), 7, secs(10));
+        checked.session = other.session;
+        checked.spurious = other.spurious;
+        checked.model = other.model;
+    }
+
+    #[test]
+    fn who_was_shut_down_does_not_return() {
+        let told = breaks(|| {
+            let mut checked = Checked::new(grace(5), 7, secs(10));
+            checked.handle(Event::Shutdown, secs(10));
+            anew(&mut checked);
+            let _ = checked.poll(secs(10));
+        });
+        let law = "law 6 (only clients return) is broken: it returns after Shutdown or Rejected";
+        assert_eq!(told, [law]);
+    }
+
+    #[test]
+    fn who_gave_up_says_no_more() {
+        let told = breaks(|| {
+            let mut checked = Checked::new(grace(5), 7, secs(10));
+            checked.handle(Event::Rejected, secs(10));
+            assert!(matches!(checked.poll(secs(10)), Some(Action::GiveUp(_))));
+            anew(&mut checked);
+            let _ = checked.poll(secs(10));
+        });
+        assert!(
+            told[0].ends_with("Connect { attempt: 0 } after GiveUp"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn more_than_three_actions_at_once_are_too_many() {
+        let told = breaks(|| {
+            let mut checked = Checked::new(grace(5), 7, secs(10));
+            for _ in 0..3 {
+                assert!(checked.poll(secs(10)).is_some());
+                anew(&mut checked);
+            }
+            let _ = checked.poll(secs(10));
+        });
+        assert_eq!(told, ["law 10 (total) is broken: 4 actions at once"]);
+    }
+
+    #[test]
+    fn a_poll_too_many_must_say_nothing() {
+        let told = breaks(|| {
+            let mut checked = Checked::new(grace(5), 7, secs(10));
+            assert!(checked.poll(secs(10)).is_some());
+            // The other still owes what this one has said.
+            checked.spurious = Session::new(grace(5), 7, secs(10));
+            checked.handle(Event::Received, secs(10));
+        });
+        assert!(told[0].ends_with("at 10s, too early"), "{told:?}");
+    }
+
+    #[test]
+    fn polls_too_many_must_change_nothing() {
+        let told = breaks(|| {
+            let config = Config::server()
+                .without_interval()
+                .without_silence_timeout();
+            let mut checked = Checked::new(config.build().unwrap(), 7, secs(10));
+            checked.spurious.handle(Event::Resumed, secs(10));
+            assert_eq!(checked.spurious.deadline(), checked.deadline());
+            checked.handle(Event::Received, secs(10));
+        });
+        assert!(
+            told[0].starts_with("law 8 (quiescence) is broken: polled"),
+            "{told:?}"
         );
     }
 }

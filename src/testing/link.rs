@@ -347,3 +347,44 @@ fn expects_answers(config: &Config) -> bool {
 fn probe_limit(config: &Config) -> Nanos {
     len(config.resume_grace()).max(config.answer_timeout().map_or(0, len))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    /// Two beats at once, one in 10 s; after a stall for 5 s any number.
+    fn limited() -> Config {
+        let config = Config::server().with_flood(Duration::from_secs(10), 2);
+        let config = config.with_stall_tolerance(Duration::from_secs(5));
+        config.build().unwrap()
+    }
+
+    #[test]
+    fn what_piled_up_is_allowed_for_as_long_as_a_stall_is_borne() {
+        let config = limited();
+        let mut link = Link::new(&config, SECOND);
+        link.stall = Some(100 * SECOND);
+        for _ in 0..9 {
+            assert_eq!(link.take_token(&config, 105 * SECOND), Some(true));
+        }
+        let after: Vec<_> = (0..3)
+            .map(|_| link.take_token(&config, 105 * SECOND + 1))
+            .collect();
+        assert_eq!(after, [Some(true), Some(true), Some(false)]);
+    }
+
+    #[test]
+    fn a_bucket_that_is_full_after_the_end_of_time_may_be_either() {
+        let config = limited();
+        let full = 20 * SECOND;
+        for (now, third) in [(LONGEST - full, Some(false)), (LONGEST - full + 1, None)] {
+            let mut link = Link::new(&config, now);
+            assert_eq!(link.take_token(&config, now), Some(true));
+            assert_eq!(link.take_token(&config, now), Some(true));
+            assert_eq!(link.take_token(&config, now), third);
+        }
+    }
+}
