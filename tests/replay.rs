@@ -501,3 +501,14 @@ fn a_long_run_is_cut() {
     }
     assert_eq!(session.replay().calls().len(), 1 << 16);
 }
+
+#[test]
+fn scripts_can_be_shown() {
+    let shown = format!("{:?}", Script::new(b"any"));
+    assert!(shown.starts_with("Script { config: Config {"), "{shown}");
+    let shown = format!("{:?}", RosterScript::new(b"any"));
+    assert!(
+        shown.starts_with("RosterScript { config: Config {"),
+        "{shown}"
+    );
+}

@@ -546,4 +546,24 @@ mod tests {
             "{told:?}"
         );
     }
+
+    #[test]
+    fn a_report_says_what_was_forgotten() {
+        let told = report(|| {
+            let mut session = misled();
+            while session.poll(secs(10)).is_some() {}
+            session.handle(Event::Connected, secs(11));
+            session.forget();
+            session.handle(Event::Received, secs(12));
+            session.forget();
+            while session.poll(secs(132)).is_some() {}
+        });
+        let lines: Vec<&str> = told.lines().skip(2).collect();
+        assert_eq!(
+            lines[0],
+            "at 132000000000 ns: poll: Some(Close(PeerSilent))"
+        );
+        let lost = "the replay lacks the first 4 calls, which were forgotten";
+        assert_eq!(lines[1], lost);
+    }
 }
