@@ -512,3 +512,15 @@ fn scripts_can_be_shown() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_line_cannot_ask_for_all_the_memory_there_is() {
+    let line = |reserved: usize| format!("roster reserve={reserved} seed=1 at 0s");
+    let most = 1 << 24;
+    assert!(line(most).parse::<RosterReplay>().is_ok());
+    let refused = line(most + 1).parse::<RosterReplay>().unwrap_err();
+    assert!(
+        refused.to_string().contains("at most 16777216"),
+        "{refused}"
+    );
+}

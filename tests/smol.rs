@@ -496,3 +496,9 @@ fn what_a_stream_holds_back_is_flushed() {
     });
     assert_eq!(server.join().unwrap().unwrap(), *b"!");
 }
+
+#[test]
+fn a_pulse_can_be_shown() {
+    let shown = format!("{:?}", Pulse::new(config().build().unwrap()));
+    assert!(shown.contains("alarm: Alarm { rings: "), "{shown}");
+}

@@ -349,6 +349,19 @@ mod tests {
             .map(|lease| lease.row.mail(lease.seat).link);
         let first = numbers[0];
         assert_eq!(numbers, [first, first + 1, first + 2]);
+    }
+
+    #[test]
+    fn what_is_there_can_be_shown() {
+        let config = Config::server().build().unwrap();
+        let (registry, driver) = crate::blocking::Registry::new(config).unwrap();
         assert!(format!("{registry:?}").starts_with("Registry { reaper: Reaper { "));
+        let shown = format!("{driver:?}");
+        assert!(
+            shown.starts_with("Driver { watch: Watch { reaper: "),
+            "{shown}"
+        );
+        let shown = format!("{:?}", registry.register());
+        assert!(shown.starts_with("Lease { silence: "), "{shown}");
     }
 }

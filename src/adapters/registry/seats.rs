@@ -205,3 +205,24 @@ impl LastTime {
         Timestamp::from_nanos(nanos)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_verdict_on_life_that_nobody_knows_is_put_off_once() {
+        let verdict = |reason, is_told, is_put_off| Verdict {
+            reason,
+            is_told,
+            is_put_off,
+            ..Verdict::abandoned()
+        };
+        let silent = CloseReason::PeerSilent;
+        assert!(verdict(silent, false, false).may_be_put_off());
+        assert!(!verdict(silent, true, false).may_be_put_off());
+        assert!(!verdict(silent, false, true).may_be_put_off());
+        assert!(!verdict(silent, true, true).may_be_put_off());
+        assert!(!verdict(CloseReason::TooOld, false, false).may_be_put_off());
+    }
+}

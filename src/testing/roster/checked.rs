@@ -753,4 +753,27 @@ mod tests {
         assert_eq!(report(calls), told);
         let _ = replay.run();
     }
+
+    #[test]
+    fn a_key_is_given_once_and_by_both() {
+        let law = "law 5 (once) is broken: 0.1 was given twice";
+        let config = || Config::server().build().unwrap();
+        let fresh = || CheckedReaper::new(config(), 7, secs(1)).unwrap();
+        let told = report(|| {
+            let mut checked = fresh();
+            let key = checked.insert(1, secs(1));
+            checked.remove(key);
+            // It begins anew, and so does what it gives.
+            let again = fresh();
+            (checked.reaper, checked.spurious) = (again.reaper, again.spurious);
+            checked.insert(2, secs(1));
+        });
+        assert!(told.starts_with(law), "{told}");
+        let told = report(|| {
+            let mut checked = fresh();
+            checked.spurious.insert(1, secs(1));
+            checked.insert(2, secs(1));
+        });
+        assert!(told.starts_with(law), "{told}");
+    }
 }
