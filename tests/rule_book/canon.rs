@@ -7,7 +7,7 @@
 //! - instants, which are told by their size (the clock starts at
 //!   [`START`]): how far each is from now counts, and of those further away than
 //!   any limit reaches only the order;
-//! - the numbers of inputs, of which the order counts;
+//! - the numbers of stalls, of which the order counts;
 //! - totals, values and the generations of keys, which are left out: nothing
 //!   that is drawn hangs on them here; and how many were looked at since the
 //!   last pause, which so few do not come to.
@@ -37,8 +37,8 @@ const TOTALS: [&str; 8] = [
     "closed",
     "heartbeats",
 ];
-/// Numbers of inputs.
-const ORDERS: [&str; 2] = ["heard_as", "inputs"];
+/// Numbers of stalls.
+const ORDERS: [&str; 1] = ["heard_as"];
 
 /// Names states.
 #[derive(Debug, Default)]

@@ -745,6 +745,8 @@ mod tests {
             told.contains("\nat 2000000000 ns: Remove(0.1): Some(1)\n"),
             "{told}"
         );
+        assert!(told.contains("HeartbeatReceived(1.1): true\n"), "{told}");
+        assert!(told.contains("Received(0.1): false\n"), "{told}");
         assert_eq!(told.lines().last(), Some(line));
 
         let line = line.strip_prefix("replay: ").unwrap();
@@ -775,5 +777,167 @@ mod tests {
             checked.insert(2, secs(1));
         });
         assert!(told.starts_with(law), "{told}");
+    }
+
+    fn quiet() -> CheckedReaper {
+        let config = Config::server()
+            .without_interval()
+            .without_silence_timeout();
+        CheckedReaper::new(config.build().unwrap(), 7, secs(1)).unwrap()
+    }
+
+    fn silent(count: u64) -> (CheckedReaper, Vec<Key>, Timestamp) {
+        let config = Config::server().without_interval().build().unwrap();
+        let mut checked = CheckedReaper::new(config, 7, secs(1)).unwrap();
+        let keys = (0..count).map(|name| checked.insert(name, secs(1)));
+        let keys = keys.collect();
+        let due = checked.reaper.deadline().unwrap();
+        (checked, keys, due)
+    }
+
+    #[test]
+    fn a_limit_is_refused_where_ticks_cannot_tell_it() {
+        let checked = quiet();
+        let resolution = checked.reaper.resolution();
+        let config = Ok(*checked.reaper.config());
+        let timeout = |nanos: u128| Duration::from_nanos(u64::try_from(nanos).unwrap());
+        let most = resolution.as_nanos() << 28;
+        let too_long = ConfigError::new("silence_timeout", Rule::TooLongForResolution);
+        let zero = ConfigError::new("silence_timeout", Rule::Zero);
+        let allowed = |nanos, config, result| checked.allowed(timeout(nanos), config, result);
+        assert!(allowed(most - 1, config, Ok(true)).is_ok());
+        assert!(allowed(most, config, Ok(true)).is_err());
+        assert!(allowed(most / 16, config, Err(too_long)).is_ok());
+        assert!(allowed(most / 16 - 1, config, Err(too_long)).is_err());
+        assert!(allowed(most, config, Err(zero)).is_err());
+        assert!(allowed(0, Err(zero), Err(zero)).is_ok());
+        assert!(allowed(0, Err(zero), Ok(true)).is_err());
+    }
+
+    #[test]
+    fn both_rosters_know_the_same() {
+        let told = report(|| {
+            let (mut checked, keys, _) = silent(1);
+            checked.spurious = Reaper::new(*checked.reaper.config(), 7, secs(1)).unwrap();
+            checked.remove(keys[0]);
+        });
+        assert!(
+            told.starts_with("law 5 (once) is broken: Some(0) is removed"),
+            "{told}"
+        );
+        let told = report(|| {
+            let mut checked = quiet();
+            let key = checked.insert(1, secs(1));
+            checked.spurious = quiet().spurious;
+            checked.received(key, secs(1));
+        });
+        assert!(
+            told.starts_with("law 5 (once) is broken: 0.1 is known: [true, false]"),
+            "{told}"
+        );
+        let told = report(|| {
+            let mut checked = quiet();
+            checked.spurious.resumed(secs(1));
+            checked.drain(Duration::MAX, secs(1));
+        });
+        assert!(
+            told.starts_with("law 8 (quiescence) is broken: polled too often"),
+            "{told}"
+        );
+        let told = report(|| {
+            let mut checked = quiet();
+            checked.insert(1, secs(1));
+            let mut other = quiet();
+            other.insert(2, secs(1));
+            (checked.reaper, checked.spurious) = (other.reaper, other.spurious);
+            checked.drain(Duration::MAX, secs(1));
+        });
+        assert!(
+            told.starts_with("law 5 (once) is broken: 1 connections, not 1"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_poll_too_many_must_say_nothing() {
+        for late in [0, 5] {
+            let told = report(|| {
+                let mut checked = quiet();
+                let key = checked.insert(1, secs(1));
+                // The other has something to say, now and later.
+                checked.spurious.drain(Duration::ZERO, secs(1));
+                checked.received(key, secs(1 + late));
+            });
+            assert!(
+                told.lines().next().unwrap().ends_with("at 1s, too early"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_keys_that_were_given_back_are_remembered_a_while() {
+        let mut checked = quiet();
+        for (round, kept) in [(1, 1), (1, 2), (38, STALE)] {
+            for name in 0..round {
+                let key = checked.insert(name, secs(1));
+                checked.remove(key);
+            }
+            assert_eq!(checked.stale.len(), kept);
+        }
+    }
+
+    #[test]
+    fn what_is_done_at_once_is_bounded() {
+        // So many for each, and some.
+        let (mut checked, _, due) = silent(2);
+        assert!(checked.poll(due).is_some());
+        let each = usize::from(checked.reaper.config().probes()) + 5;
+        let counted = (checked.most_at_once, checked.at_once, checked.unpaused);
+        assert_eq!(counted, (2 * each + 8, 1, 1));
+
+        // As many as may be, and no more.
+        let told = report(|| {
+            let (mut checked, _, due) = silent(3);
+            assert!(checked.poll(due).is_some());
+            checked.most_at_once = 2;
+            assert!(checked.poll(due).is_some());
+            let _ = checked.poll(due);
+        });
+        assert!(
+            told.starts_with("law 10 (total) is broken: 3 duties at once"),
+            "{told}"
+        );
+
+        // Later they are counted anew.
+        let (mut checked, _, due) = silent(1);
+        (checked.most_at_once, checked.at_once) = (1, 1);
+        assert!(checked.poll(due).is_some());
+
+        // So are they when something else happens, but for what is owed anyway.
+        for is_owed in [false, true] {
+            let (mut checked, keys, due) = silent(2);
+            assert!(checked.poll(due).is_some());
+            checked.most_at_once = 1;
+            match is_owed {
+                true => checked.heartbeat_sent(keys[1], due),
+                false => checked.sent(keys[1], due),
+            };
+            assert_eq!(checked.most_at_once, usize::from(is_owed));
+        }
+    }
+
+    #[test]
+    fn a_pause_comes_after_a_thousand_at_most() {
+        let told = report(|| {
+            let (mut checked, _, due) = silent(2);
+            checked.unpaused = 1024 + 64 - 2;
+            assert!(checked.poll(due).is_some());
+            let _ = checked.poll(due);
+        });
+        assert!(
+            told.starts_with("law 10 (total) is broken: 1088 without a pause"),
+            "{told}"
+        );
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Conn {
     pub(super) value: u64,
     connected: Nanos,
     evidence: Nanos,
-    /// Which input the evidence was, to tell it from a stall at that instant.
+    /// How many stalls came before the evidence, maybe at that instant.
     heard_as: u64,
     heard: bool,
     /// The last flush of what pushes the next heartbeat back.
@@ -69,7 +69,7 @@ pub(super) struct Due {
     most: Nanos,
 }
 
-/// A stall that was forgiven, and after which input.
+/// A stall that was forgiven, and which it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Amnesty {
     at: Nanos,
@@ -94,7 +94,6 @@ pub(super) struct Model {
     tolerance: Nanos,
     /// The tolerance at the last poll.
     bore: Nanos,
-    inputs: u64,
     older: Option<Amnesty>,
     younger: Option<Amnesty>,
     pub(super) stalls: u64,
@@ -119,7 +118,6 @@ impl Model {
             left_work: None,
             tolerance,
             bore: tolerance,
-            inputs: 0,
             older: None,
             younger: None,
             stalls: 0,
@@ -145,7 +143,6 @@ impl Model {
     /// A call at `now`, after which the roster tells of so many stalls.
     pub(super) fn call(&mut self, now: Timestamp, told: u64) {
         self.pass(now);
-        self.inputs += 1;
         let expected = self.left_work.unwrap_or(self.expected);
         // What lay in the past when a stall was forgiven is no stall again.
         let expected = expected.max(self.younger.map_or(0, |younger| younger.at));
@@ -193,11 +190,10 @@ impl Model {
 
     /// A stall, or with `all` the driver's word for one.
     pub(super) fn stall(&mut self, all: bool) {
-        self.inputs += 1;
         self.stalls += 1;
         let new = Amnesty {
             at: self.now,
-            heard_as: self.inputs,
+            heard_as: self.stalls,
         };
         let before = (self.older, self.younger);
         let (longest, rested) = (self.longest(), self.rested);
@@ -243,7 +239,7 @@ impl Model {
             value,
             connected: self.now,
             evidence: self.now,
-            heard_as: self.inputs,
+            heard_as: self.stalls,
             heard: false,
             flushed: self.now,
             in_flight: None,
@@ -272,20 +268,20 @@ impl Model {
     }
 
     pub(super) fn received(&mut self, key: Key) -> bool {
-        let (now, input) = (self.now, self.inputs);
+        let (now, stalls) = (self.now, self.stalls);
         let is_evidence = self.config.evidence() == Evidence::AnyBytes;
         let Some(conn) = self.conn_mut(key) else {
             return false;
         };
         conn.heard = true;
         if is_evidence {
-            conn.is_evidence(now, input);
+            conn.is_evidence(now, stalls);
         }
         true
     }
 
     pub(super) fn heartbeat_received(&mut self, key: Key) -> bool {
-        let (now, input) = (self.now, self.inputs);
+        let (now, stalls) = (self.now, self.stalls);
         let Some(conn) = self.conn(key) else {
             return false;
         };
@@ -304,7 +300,7 @@ impl Model {
             conn.take_token(len(gap), Nanos::from(strikes), now);
         }
         conn.heard = true;
-        conn.is_evidence(now, input);
+        conn.is_evidence(now, stalls);
         true
     }
 
@@ -685,9 +681,9 @@ impl Conn {
             .find(|stall| stall.heard_as > self.heard_as)
     }
 
-    fn is_evidence(&mut self, now: Nanos, input: u64) {
+    fn is_evidence(&mut self, now: Nanos, stalls: u64) {
         self.evidence = now;
-        self.heard_as = input;
+        self.heard_as = stalls;
         self.vague = false;
     }
 
