@@ -498,7 +498,11 @@ fn what_a_stream_holds_back_is_flushed() {
 }
 
 #[test]
-fn a_pulse_can_be_shown() {
+fn what_is_there_can_be_shown() {
+    let (_listener, address) = listener();
+    let link = link(config(), address);
+    assert!(format!("{link:?}").starts_with("Link { "), "{link:?}");
+    assert_eq!(format!("{:?}", link.handle()), "LinkHandle { .. }");
     let shown = format!("{:?}", Pulse::new(config().build().unwrap()));
     assert!(shown.contains("alarm: Alarm { rings: "), "{shown}");
 }
