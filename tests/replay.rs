@@ -524,3 +524,15 @@ fn a_line_cannot_ask_for_all_the_memory_there_is() {
         "{refused}"
     );
 }
+
+#[test]
+fn an_error_tells_where() {
+    let error = |line: &str| line.parse::<Replay>().unwrap_err();
+    let wrong = error("session client interval=0s seed=42 at 0s");
+    assert_eq!(
+        (wrong.place(), wrong.word()),
+        (Some(3), Some("interval=0s"))
+    );
+    let short = error("session client seed=42 at");
+    assert_eq!((short.place(), short.word()), (None, None));
+}
