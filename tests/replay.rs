@@ -536,3 +536,21 @@ fn an_error_tells_where() {
     let short = error("session client seed=42 at");
     assert_eq!((short.place(), short.word()), (None, None));
 }
+
+#[test]
+fn what_was_expected_is_told_by_example() {
+    for (word, expected) in [
+        ("interval_jitter=10", "a ratio such as 160% or 12.5%"),
+        ("flood=10", "a gap and strikes such as 10s,3, or none"),
+        ("only_when_idle=1", "yes or no"),
+        ("probes=256", "a number up to 255"),
+        (
+            "backoff.jitter=some",
+            "none, equal, full, decorrelated, or a ratio such as 20%",
+        ),
+    ] {
+        let line = format!("session client {word} seed=1 at 0s");
+        let error = line.parse::<Replay>().unwrap_err().to_string();
+        assert!(error.ends_with(&format!("expected {expected}")), "{error}");
+    }
+}
