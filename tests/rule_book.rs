@@ -64,18 +64,21 @@ fn to_the_end(settings: Vec<Setting>) -> String {
 }
 
 /// All sequences of calls up to some length.
-fn to_a_depth(connections: usize, budget: u64) {
-    let mut verdicts = 0;
+fn to_a_depth(connections: usize, budget: u64) -> String {
+    let (mut lines, mut verdicts) = (String::new(), 0);
     for setting in deep(connections) {
         let found = search(&setting, budget);
-        println!(
+        let line = format!(
             "N = {connections}, {:<14}      any driver: {found}",
             setting.name
         );
+        println!("{line}");
+        lines = lines + &line + "\n";
         assert!(found.rests > 0 && (found.verdicts > 0 || budget < MANY));
         verdicts += found.verdicts;
     }
     assert!(verdicts > 0, "nothing was compared");
+    lines
 }
 
 #[test]
@@ -88,9 +91,9 @@ fn one_connection_and_a_punctual_driver() {
 
 #[test]
 fn up_to_three_connections_and_any_driver() {
-    for connections in 1..=3 {
-        to_a_depth(connections, FEW);
-    }
+    let told: String = (1..=3).map(|most| to_a_depth(most, FEW)).collect();
+    let kept = include_str!("rule_book/depths.txt");
+    kept::compare("rule_book/depths.txt", kept, &told);
 }
 
 #[test]
