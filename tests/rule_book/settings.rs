@@ -132,7 +132,7 @@ pub fn whole(most: usize, is_punctual: bool) -> Vec<Setting> {
             "drain",
             "coarse",
         ],
-        (1, false) => &["silence", "hello", "max_age", "flood", "coarse"],
+        (1, false) => &["silence", "short", "hello", "max_age", "flood", "coarse"],
         (2, true) => &["silence", "max_age", "coarse"],
         (3, true) => &["short"],
         _ => &[],
