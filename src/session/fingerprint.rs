@@ -299,8 +299,7 @@ impl Account {
             let link = Open { gap, ..*link };
             Pending::of(&link, &other).ages(now, None, other.tolerance())
         });
-        let is_beating = |config: &Config| config.interval.is_some();
-        let beats = is_beating(config) || other.as_ref().is_some_and(is_beating);
+        let is_beating = config.interval.is_some();
         let flood = config.flood_gap.is_some();
         let thawing = link.thawed.map(|thawed| now.since(thawed));
         Clocks {
@@ -309,15 +308,12 @@ impl Account {
             settled,
             thawed: thawing.filter(|age| flood && *age <= tolerance),
             flood_full: flood.then_some(link.flood_full),
-            gap: (is_beating(config) && link.asked.is_none()).then_some(link.gap),
+            gap: (is_beating && link.asked.is_none()).then_some(link.gap),
             up: counts.then(|| now.since(link.connected).min(config.stable_after)),
-            unanswered: match config.max_unanswered() {
-                Some(max) if !link.suspect => {
-                    u16::try_from(link.unanswered).map_or(max, |unanswered| unanswered.min(max))
-                }
-                _ => 0,
-            },
-            probes: if link.suspect && beats {
+            unanswered: config.max_unanswered().map_or(0, |max| {
+                u16::try_from(link.unanswered).map_or(max, |unanswered| unanswered.min(max))
+            }),
+            probes: if link.suspect {
                 u8::try_from(link.probes).map_or(config.probes, |asked| asked.min(config.probes))
             } else {
                 0
