@@ -49,7 +49,8 @@ Usage: nabiz-mutants COPY LIST OUT ARGUMENT…
              unviable.txt, and left.txt of what cannot be switched
   ARGUMENT…  of cargo test: which tests, and features
 
-JOBS says how many changes to try at once (2), LIMIT how long each (60 s).";
+JOBS says how many changes to try at once (2), LIMIT how long each (60 s); with
+BASELINE=skip it is taken as known that the tests pass without any.";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

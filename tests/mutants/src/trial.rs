@@ -30,8 +30,9 @@ pub fn trials(
     changes: &[Change],
 ) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
     let began = Instant::now();
+    let is_known = std::env::var("BASELINE").is_ok_and(|baseline| baseline == "skip");
     assert!(
-        run(copy, built, usize::MAX, 10 * limit) == Outcome::Missed,
+        is_known || run(copy, built, usize::MAX, 10 * limit) == Outcome::Missed,
         "the tests fail without any change"
     );
     eprintln!(
