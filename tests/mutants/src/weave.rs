@@ -217,7 +217,6 @@ pub fn weave(
         }
     }
     for ((start, end), variants) in wraps {
-        let first = variants[0].0;
         for (place, (number, variant)) in variants.into_iter().enumerate() {
             let open = if place == 0 { "(" } else { "" };
             insertions.push(Insertion {
@@ -234,7 +233,7 @@ pub fn weave(
                 begins,
                 length: end - start,
                 text: text.to_owned(),
-                change: Some(first).filter(|_| false),
+                change: None,
             });
         }
     }
