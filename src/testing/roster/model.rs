@@ -703,3 +703,31 @@ impl Conn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reaper::Reaper;
+
+    fn secs(secs: u64) -> Timestamp {
+        Timestamp::from_epoch(Duration::from_secs(secs)).unwrap()
+    }
+
+    #[test]
+    fn a_call_as_late_as_is_borne_is_no_stall_whatever_is_told() {
+        let config = Config::server().without_interval().build().unwrap();
+        let tolerance = config.stall_tolerance();
+        let mut reaper = Reaper::new(config, 7, secs(1)).unwrap();
+        let key = reaper.insert(1, secs(1));
+        let mut model = Model::new(config, reaper.resolution(), secs(1));
+        model.insert(key, 1);
+        assert!(model.check_deadline(Some(secs(10))).is_ok());
+        let borne = secs(10).checked_add(tolerance).unwrap();
+        let beyond = borne.checked_add(Duration::from_nanos(1)).unwrap();
+        for (now, stalls) in [(borne, 0), (beyond, 1)] {
+            let mut model = model.clone();
+            model.call(now, 1);
+            assert_eq!(model.stalls, stalls);
+        }
+    }
+}
