@@ -93,6 +93,82 @@ fn nothing_is_promised_where_nothing_can_be() {
     assert!(!promised(&plan.with_delay(secs(30)), client));
 }
 
+/// How long after a cut that ends after 70 minutes all is well, as promised.
+fn promised_of(
+    plan: &str,
+    client: nabiz::ConfigBuilder,
+    server: nabiz::ConfigBuilder,
+) -> Option<core::time::Duration> {
+    let plan: Plan = format!("cut=1h..70m {plan}").parse().unwrap();
+    let by = plan.agreed_by(&client.build().unwrap(), &server.build().unwrap());
+    by.map(|by| by.saturating_duration_since(at(4200)))
+}
+
+#[test]
+fn a_delay_of_the_backoff_may_be_longer_by_its_jitter() {
+    let jitter = nabiz::Jitter::Proportional(Ratio::percent(20));
+    let backoff = nabiz::Backoff::new().with_jitter(jitter);
+    let client = Config::client().with_backoff(backoff);
+    // A dial, a silence, a wait of 120 s and a fifth, a retry, four delays.
+    let promised = promised_of("", client, Config::server());
+    assert_eq!(promised, Some(millis(1000 * (20 + 120 + 144 + 120) + 200)));
+}
+
+#[test]
+fn nothing_is_promised_beyond_half_of_the_range() {
+    let promised = |ahead: &str| {
+        let plan = format!("jump=1s+{ahead}");
+        promised_of(&plan, Config::client(), Config::server()).is_some()
+    };
+    // All but 4580.2 s of it.
+    assert!(promised("9223367456.654775806s"));
+    assert!(!promised("9223367456.654775807s"));
+}
+
+#[test]
+fn links_last_where_beats_and_answers_come_in_time() {
+    /// Limits so long that only what is asked here decides.
+    fn long(config: nabiz::ConfigBuilder) -> nabiz::ConfigBuilder {
+        config.with_silence_timeout(secs(1000))
+    }
+    let client = || long(Config::client()).with_connect_timeout(secs(1000));
+    let server = || long(Config::server());
+    let lasts = |delay: &str, client, server| {
+        promised_of(&format!("delay={delay}"), client, server).is_some()
+    };
+
+    // A beat each 10 s and two delays of 25 s.
+    let beating = server().with_interval(secs(10));
+    assert!(lasts(
+        "25s",
+        client().with_silence_timeout(secs(61)),
+        beating
+    ));
+    assert!(!lasts(
+        "25s",
+        client().with_silence_timeout(secs(60)),
+        beating
+    ));
+
+    // Answers are signs of life, too, whichever way they are waited for.
+    let mute = server().without_interval();
+    assert!(!lasts("50ms", client(), mute));
+    assert!(lasts("50ms", client().with_answer_timeout(secs(20)), mute));
+    assert!(lasts("50ms", client().with_max_unanswered(3), mute));
+
+    // And in time: two delays of 10 s.
+    let answered = client().with_answer_timeout(secs(20));
+    assert!(lasts("9.9s", answered, server()));
+    assert!(!lasts("10s", answered, server()));
+
+    // Counted, they must come before the next is asked for: 49.5 s at least.
+    let counting = client().with_max_unanswered(3);
+    assert!(lasts("24.7s", counting, server()));
+    assert!(!lasts("24.75s", counting, server()));
+    assert!(lasts("24.75s", client(), server()));
+    assert!(lasts("30s", client(), server()));
+}
+
 /// What makes a script of the presets, as they are, and any plan.
 fn usual() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..80).prop_map(|mut plan| {
