@@ -13,6 +13,7 @@ mod kept;
 
 use core::fmt::{Debug, Write};
 
+use nabiz::testing::world::WorldScript;
 use nabiz::testing::{RosterScript, Script};
 
 /// How many runs go into one line.
@@ -69,6 +70,13 @@ fn the_same_calls_give_the_same_actions() {
         let bytes = bytes(run, 100);
         RosterScript::new(&bytes).with_crowd(40).run()
     });
-    let said = sessions + &rosters + &crowds;
+    let worlds = lines("world", 400, |run| {
+        let (log, said) = WorldScript::new(&bytes(run, 120)).run();
+        log.iter()
+            .map(|entry| format!("{entry:?}"))
+            .chain(said.iter().map(|said| format!("{said:?}")))
+            .collect()
+    });
+    let said = sessions + &rosters + &crowds + &worlds;
     kept::compare("releases.txt", include_str!("releases.txt"), &said);
 }
