@@ -120,3 +120,28 @@ pub(super) fn longest_quiet(log: &[Entry], side: Side, now: Timestamp) -> Durati
     open.map(|(_, last)| now.saturating_duration_since(*last))
         .fold(longest, Ord::max)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_is_from_flush_to_flush() {
+        let at = |secs| Timestamp::from_epoch(Duration::from_secs(secs)).unwrap();
+        let entry = |secs, what| Entry {
+            when: at(secs),
+            side: Side::Client,
+            link: 1,
+            what,
+        };
+        let log = [
+            entry(0, What::Up),
+            entry(10, What::Flushed),
+            entry(90, What::Wrote(1)),
+            entry(100, What::Flushed),
+        ];
+        let quiet = |now| longest_quiet(&log, Side::Client, at(now));
+        assert_eq!(quiet(101), Duration::from_secs(90));
+        assert_eq!(quiet(200), Duration::from_secs(100));
+    }
+}
