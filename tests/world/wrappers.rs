@@ -57,6 +57,25 @@ fn a_wrapper_comes_back_from_everything() {
 }
 
 #[test]
+fn a_server_that_closes_does_not_agree_before_its_client_knows() {
+    let mut world = world(Bug::None, "delay=1s");
+    world.run(at(100));
+    assert!(world.is_agreed() && world.past_servers().is_empty());
+    let shown = format!("{world:?}");
+    assert!(shown.starts_with("World { plan: "), "{shown}");
+
+    let server = world.servers_mut().next().unwrap();
+    server.pulse.handle(nabiz::Event::Drain, at(100));
+    world.run(at_ms(100_500));
+    // The word is on its way.
+    assert_eq!(world.client().pulse.session().phase(), Phase::Open);
+    assert!(!world.is_agreed());
+    world.run(at(200));
+    assert!(world.is_agreed());
+    assert_eq!(world.past_servers().len(), 1);
+}
+
+#[test]
 fn a_quiet_wire_is_kept_warm_and_nobody_closes() {
     let mut world = world(Bug::None, "delay=100ms..3s");
     world.run(at(24 * HOUR));
