@@ -527,6 +527,23 @@ fn a_link_that_waits_sleeps() {
     assert!(worked < 20, "{worked} hundredths of a second");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_driver_of_who_needs_nothing_sleeps() {
+    let config = Config::server().build().unwrap();
+    let (registry, driver) = nabiz::blocking::Registry::new(config).unwrap();
+    let driving = thread::spawn(move || {
+        let before = ticks_worked();
+        driver.run();
+        ticks_worked() - before
+    });
+    let lease = registry.register();
+    thread::sleep(millis(1000));
+    drop((lease, registry));
+    let worked = driving.join().unwrap();
+    assert!(worked < 20, "{worked} hundredths of a second");
+}
+
 #[test]
 fn more_may_wait_to_be_written_if_it_is_said() {
     const MANY: usize = 16 << 20;

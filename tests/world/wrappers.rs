@@ -1,6 +1,6 @@
 //! A downstream wrapper in the world, and the same with a bug.
 
-use nabiz::testing::world::{Plan, SessionEnd, Side, What, World};
+use nabiz::testing::world::{Deed, Endpoint, Plan, SessionEnd, Side, What, World};
 use nabiz::{CloseReason, Config, EndReason, Phase, Timestamp};
 
 use crate::common::*;
@@ -198,4 +198,28 @@ fn a_close_under_back_pressure_that_takes_too_long_is_aborted() {
     let aborted = at_ms(35_100);
     assert_eq!(world.times(Side::Client, What::Aborted), [aborted]);
     assert_eq!(world.times(Side::Server, What::Down), [at_ms(35_150)]);
+}
+
+/// Who says that nothing is to do, at the deadline that it gave.
+struct Undecided(Timestamp);
+
+impl Endpoint for Undecided {
+    fn connected(&mut self, _: Timestamp) {}
+    fn dial_failed(&mut self, _: Timestamp) {}
+    fn received(&mut self, _: &[u8], _: Timestamp) {}
+    fn flushed(&mut self, _: Timestamp) {}
+    fn disconnected(&mut self, _: Timestamp) {}
+    fn poll(&mut self, _: Timestamp) -> Option<Deed> {
+        None
+    }
+    fn deadline(&self) -> Option<Timestamp> {
+        Some(self.0)
+    }
+}
+
+#[test]
+#[should_panic(expected = "has nothing to do at its deadline")]
+fn who_has_nothing_to_do_at_its_deadline_is_told() {
+    let accept = |_, now| Undecided(now);
+    World::new(Undecided(at(5)), accept, Plan::new()).run(at(10));
 }
