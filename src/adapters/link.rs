@@ -593,6 +593,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_mebibyte_may_wait_unless_it_is_set() {
+        let config = Config::client().build().unwrap();
+        let engine = Engine::new(config, 1, Box::new(|_, _| {}), Timestamp::EPOCH).unwrap();
+        assert_eq!(engine.send_limit, 1_048_576);
+    }
+
+    #[test]
     fn of_flushes_that_come_late_the_heartbeats_is_told() {
         let at = |secs| Timestamp::from_epoch(Duration::from_secs(secs)).unwrap();
         let config = Config::client().build().unwrap();

@@ -25,6 +25,7 @@ fn every_word_is_read_and_printed() {
     assert_eq!(built.to_string(), line.split(" cut-client").next().unwrap());
     assert_eq!(plan.quiet_from(), None);
     assert_eq!("".parse(), Ok(Plan::new()));
+    assert!(!Plan::new().to_string().contains("loss"));
 }
 
 #[test]
